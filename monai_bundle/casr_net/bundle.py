@@ -1,0 +1,87 @@
+"""Where the bundle's configurations and weights are, in the repository and in an installed package alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from .errors import CASRError, UsageError
+
+__all__ = ["bundle_root", "config_files", "expected_error", "load_parser"]
+
+
+def bundle_root() -> Path:
+    """Folder with ``configs`` and ``models``: beside this package in the repository, inside it in a wheel."""
+    package = Path(__file__).resolve().parent
+    packed = package / "_bundle"
+    return packed if packed.is_dir() else package.parent
+
+
+def config_files(overlays: Sequence[str | Path] = (), base: str = "inference.json") -> list[str]:
+    """The base configuration followed by overlays, each checked.
+
+    An overlay is a path, or the bare name of a shipped one ("paper" for configs/paper.json).
+
+    Raises:
+        UsageError: when an overlay is missing, is not JSON, or has a key that the base does not know.
+    """
+    configs = bundle_root() / "configs"
+    known = json.loads((configs / base).read_text(encoding="utf-8"))
+    files = [configs / base]
+    for overlay in overlays:
+        path = Path(overlay)
+        if not path.is_file() and (configs / f"{overlay}.json").is_file():
+            path = configs / f"{overlay}.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"{overlay}: no such configuration file.") from error
+        except ValueError as error:
+            raise UsageError(f"{path}: not a JSON configuration: {error}.") from error
+        if not isinstance(content, dict):
+            raise UsageError(f"{path}: not a JSON configuration: expected an object of keys and values.")
+        check_keys(content, known, str(path), base)
+        files.append(path)
+    return [str(path) for path in files]
+
+
+def check_keys(overlay: Mapping[str, Any], known: Mapping[str, Any], source: str, base: str) -> None:
+    """Refuse keys that would silently change nothing.
+
+    Raises:
+        UsageError: naming the key and the nearest known one.
+    """
+    for key in overlay:
+        first = key.replace("::", "#").split("#")[0]
+        if first not in known:
+            near = get_close_matches(first, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise UsageError(f"{source}: {base} has no key {first!r}{hint}")
+
+
+def load_parser(overlays: Sequence[str | Path] = (), **overrides: Any) -> Any:
+    """MONAI ``ConfigParser`` of the inference configuration with overlays and overrides; nothing is built yet.
+
+    Raises:
+        UsageError: for a wrong overlay or an unknown override.
+    """
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(config_files(overlays))
+    check_keys(overrides, parser.get(), "arguments", "inference.json")
+    parser.update({"bundle_root": str(bundle_root()), **overrides})
+    return parser
+
+
+def expected_error(error: BaseException) -> CASRError | None:
+    """The error of ours inside what MONAI's configuration system or a transform raised; None if there is none."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, CASRError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None

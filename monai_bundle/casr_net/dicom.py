@@ -1,0 +1,117 @@
+"""DICOM X-ray angiography input: pixels, VOI window, photometric interpretation, geometry that the file states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_modality_lut
+
+from .errors import DataError
+from .preprocessing import intensity_range
+
+__all__ = ["read_dicom"]
+
+PROJECTION_MODALITIES = {"XA", "RF", "DX", "CR", "XC", "OT", "SC", ""}
+
+
+def read_dicom(path: Path) -> dict[str, Any]:
+    """Read a single- or multi-frame projection image.
+
+    The modality LUT is applied; the first VOI window becomes the intensity range (DICOM PS3.3 C.11.2).
+    ImagerPixelSpacing is the spacing at the detector, not in the patient, so it is never put into the affine: the
+    header carries it by its name, and the affine stays the identity unless the file has a PixelSpacing of its own.
+
+    Args:
+        path: DICOM file with pixel data.
+
+    Returns:
+        pixels (samples, X, Y, frames), affine (4, 4), intensity_range, photometric_interpretation and header, as
+        :class:`casr_net.images.Angiogram` wants them.
+
+    Raises:
+        DataError: for a damaged file, one without pixels, or a modality that is no X-ray projection.
+    """
+    try:
+        data = pydicom.dcmread(path)
+    except InvalidDicomError as error:
+        raise DataError(f"{path}: not a DICOM file (no DICM marker).") from error
+    modality = str(data.get("Modality", "") or "")
+    if modality not in PROJECTION_MODALITIES:
+        raise DataError(f"{path}: modality is {modality}; expected X-ray angiography (XA) or another projection.")
+    if "PixelData" not in data:
+        raise DataError(f"{path}: the DICOM file has no pixel data.")
+    samples, frames = int(data.get("SamplesPerPixel", 1)), int(data.get("NumberOfFrames", 1) or 1)
+    try:
+        stored = data.pixel_array  # frames, if more than one, come first; samples, if more than one, last
+    except Exception as error:  # every decoder plugin has errors of its own
+        syntax = data.file_meta.TransferSyntaxUID.name
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}: pixel data cannot be decoded ({syntax}): {reason}") from error
+    array = stored.reshape(frames, int(data.Rows), int(data.Columns), samples)
+    if samples == 1:
+        array = apply_modality_lut(array, data)
+    pixels = np.ascontiguousarray(array.transpose(3, 2, 1, 0))
+    return {
+        "pixels": pixels,
+        "affine": _affine(data),
+        "intensity_range": intensity_range(pixels, _window(data) if samples == 1 else None, _bits(data)),
+        "photometric_interpretation": "MONOCHROME1" if _inverted(data) else "MONOCHROME2",
+        "header": _header(data),
+    }
+
+
+def _window(data: Dataset) -> tuple[float, float] | None:
+    """Centre and width of the first VOI window; None when absent or when a VOI LUT or a sigmoid is meant instead."""
+    if str(data.get("VOILUTFunction", "LINEAR") or "LINEAR") != "LINEAR":
+        return None
+    values = [data.get(name) for name in ("WindowCenter", "WindowWidth")]
+    if any(value is None or value == "" for value in values):
+        return None
+    centre, width = (
+        float(value[0]) if isinstance(value, (list, pydicom.multival.MultiValue)) else float(value) for value in values
+    )
+    return (centre, width) if width > 1 else None
+
+
+def _bits(data: Dataset) -> int:
+    return 0 if int(data.get("PixelRepresentation", 0)) == 1 or "RescaleSlope" in data else int(data.BitsStored)
+
+
+def _inverted(data: Dataset) -> bool:
+    """MONOCHROME1, or an inverse presentation LUT shape (PS3.3 C.11.6), shows high values dark."""
+    if str(data.get("PresentationLUTShape", "") or "") == "INVERSE":
+        return True
+    return str(data.PhotometricInterpretation) == "MONOCHROME1"
+
+
+def _affine(data: Dataset) -> np.ndarray:
+    affine = np.eye(4)
+    spacing = data.get("PixelSpacing")
+    if spacing and len(spacing) == 2:
+        # DICOM lists the row spacing (along Y) first. A projection has no patient orientation to put here.
+        affine[0, 0], affine[1, 1] = float(spacing[1]), float(spacing[0])
+    return affine
+
+
+def _header(data: Dataset) -> dict[str, Any]:
+    """What later steps ask for, by DICOM keyword; absent attributes are left out."""
+    names = (
+        "SOPClassUID", "SOPInstanceUID", "Modality", "PixelSpacing", "ImagerPixelSpacing", "DistanceSourceToDetector",
+        "DistanceSourceToPatient", "EstimatedRadiographicMagnificationFactor", "FrameTime", "CineRate",
+        "PositionerPrimaryAngle", "PositionerSecondaryAngle",
+    )  # fmt: skip
+    header: dict[str, Any] = {}
+    for name in names:
+        value = data.get(name)
+        if value is None or value == "":
+            continue
+        if isinstance(value, pydicom.multival.MultiValue):
+            header[name] = [float(part) for part in value]
+        else:
+            header[name] = str(value) if isinstance(value, str) else float(value)
+    return header

@@ -1,0 +1,57 @@
+"""Reading of masks in every format that angiograms come in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .errors import CASRError, DataError
+from .images import _READERS, _kind
+
+__all__ = ["read_mask"]
+
+LARGEST = (1, 255, 65535)  # of label maps, and of 8-bit and 16-bit images
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Read one file of masks. Unlike an angiogram, a mask may be constant, and of any size that decodes.
+
+    Vessel is what lies above half of the largest possible value: 1 for files with no value above 1 (label maps), else 255,
+    else 65535. A file whose largest value lies between 1 and half of that is refused: its scale cannot be told.
+
+    Args:
+        path: any image that :func:`casr_net.images.read_angiogram` knows; alpha is ignored.
+
+    Returns:
+        bool (X, Y, frames), True in the vessel.
+
+    Raises:
+        DataError: when the file is missing, damaged, coloured, negative, not finite or of unknown scale.
+    """
+    path = Path(path)
+    try:
+        pixels = _READERS[_kind(path)](path).pixels
+    except CASRError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except Exception as error:  # decoders raise whatever they like on damaged files; all of it means the same
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: cannot be read as an image: {reason[:200]}") from error
+    if pixels.shape[0] > 2 and (pixels[1:3] != pixels[:1]).any():
+        raise DataError(f"{path}: a coloured image; a mask is grey.")
+    values = pixels[0]
+    if values.dtype == bool:
+        return values
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise DataError(f"{path}: holds values that are not finite (NaN or infinite).")
+    if values.min() < 0:
+        raise DataError(f"{path}: the smallest value is {values.min()}; a mask has none below 0.")
+    top = values.max()
+    largest = next((limit for limit in LARGEST if top <= limit), None)
+    if largest is None or (largest > 1 and top <= largest / 2):
+        raise DataError(
+            f"{path}: the largest value is {top}; a mask's is 0 or 1, or 128 to 255, or from 32768 to 65535."
+        )
+    return values > largest / 2
