@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,9 +23,7 @@ For research use only; not a medical device."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``casr`` and return its exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("casr_net").setLevel(logging.INFO)
-    logging.getLogger("monai").setLevel(logging.ERROR)  # it warns of decoders that are not needed
+    _set_up_messages()
     try:
         return int(options.run(options))
     except KeyboardInterrupt:
@@ -39,6 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         print(f"casr: {_one_line(known)}", file=sys.stderr)
         return known.exit_code
+
+
+def _set_up_messages() -> None:
+    logger = logging.getLogger("casr_net")
+    logger.handlers, logger.propagate = [logging.StreamHandler(sys.stderr)], False
+    logger.setLevel(logging.INFO)
+    # MONAI warns of a GPU decoder that is not needed here.
+    logging.getLogger("monai").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="NvImgCodec.*")
 
 
 def _one_line(error: BaseException) -> str:

@@ -57,7 +57,7 @@ def field_of_view(
         kept = contact >= min_border * border.sum()
         kept[0] = False
         rim |= kept[labels] | (_dilate(kept[labels], 4 + edge) & fairly)
-    rim |= _blades(image, blade_contrast, max_blade)
+    rim |= _blades(image, rim, blade_contrast, max_blade)
     if not rim.any():
         return everything
     rim = _dilate(rim, edge)
@@ -92,11 +92,17 @@ def fill_outside(grey: np.ndarray, field: np.ndarray) -> np.ndarray:
     return grey[source[0], source[1]]
 
 
-def _blades(image: np.ndarray, contrast: float, widest: float) -> np.ndarray:
-    """Bands along the four sides whose median line is dark. Noise and vessels hardly change the median of a line."""
+def _blades(image: np.ndarray, known: np.ndarray, contrast: float, widest: float) -> np.ndarray:
+    """Bands along the four sides whose median line is dark. Noise and vessels hardly change the median of a line.
+
+    What is known to be rim is left out, so that the dark corners of a round field do not make its first lines dark.
+    """
     rim = np.zeros(image.shape, dtype=bool)
     for axis in (0, 1):
-        lines = np.median(image, axis=1 - axis)
+        if known.any():
+            lines = np.ma.median(np.ma.masked_array(image, known), axis=1 - axis).filled(0)
+        else:
+            lines = np.median(image, axis=1 - axis)
         size = len(lines)
         limit = contrast * float(np.median(lines[size // 4 : size - size // 4]))
         for profile, side in ((lines, 1), (lines[::-1], -1)):

@@ -17,8 +17,8 @@ LARGEST = (1, 255, 65535)  # of label maps, and of 8-bit and 16-bit images
 def read_mask(path: str | Path) -> np.ndarray:
     """Read one file of masks. Unlike an angiogram, a mask may be constant, and of any size that decodes.
 
-    Vessel is what lies above half of the largest possible value: 1 for files with no value above 1 (label maps), else 255,
-    else 65535. A file whose largest value lies between 1 and half of that is refused: its scale cannot be told.
+    Vessel is what lies above half of the largest possible value: 1 for files with no value above 1 (label maps), else
+    255, else 65535. A file whose largest value lies between 1 and half of that is refused: its scale cannot be told.
 
     Args:
         path: any image that :func:`casr_net.images.read_angiogram` knows; alpha is ignored.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
@@ -64,9 +65,9 @@ def count_pixels(prediction: np.ndarray, reference: np.ndarray) -> Counts:
 def cldice(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Centreline Dice (Shit et al., CVPR 2021, arXiv 2003.07311, eq. 1 and 2).
 
-    ``Tprec = |S_P & V_R| / |S_P|``, ``Tsens = |S_R & V_P| / |S_R|`` and ``clDice = 2 Tprec Tsens / (Tprec + Tsens)``, with
-    the masks V and their skeletons S by :func:`skimage.morphology.skeletonize`. The authors' code gives NaN for empty
-    skeletons; here two empty ones give 1, a single one 0.
+    ``Tprec = |S_P & V_R| / |S_P|``, ``Tsens = |S_R & V_P| / |S_R|`` and ``clDice = 2 Tprec Tsens / (Tprec + Tsens)``,
+    with the masks V and their skeletons S by :func:`skimage.morphology.skeletonize`. The authors' code gives NaN for
+    empty skeletons; here two empty ones give 1, a single one 0.
 
     Args:
         prediction, reference: (X, Y), vessel where not 0.
@@ -144,9 +145,9 @@ def image_metrics(prediction: np.ndarray, reference: np.ndarray, counts: Counts 
 class ClDiceMetric(CumulativeIterationMetric):
     """:func:`cldice` as a MONAI metric; MONAI has only the loss. Used as :class:`monai.metrics.DiceMetric` is.
 
-    Called with binarised prediction and reference, batches (B, C, H, W) or lists of (C, H, W), it gives and keeps the clDice
-    of every image and channel, (B, C). Values above 0.5 are vessel. Empty masks have defined values, see :func:`cldice`, so
-    that no value is NaN.
+    Called with binarised prediction and reference, batches (B, C, H, W) or lists of (C, H, W), it gives and keeps the
+    clDice of every image and channel, (B, C). Values above 0.5 are vessel. Empty masks have defined values, see
+    :func:`cldice`, so that no value is NaN.
 
     Args:
         include_background: also the first of several channels; a single channel always counts.
@@ -168,9 +169,9 @@ class ClDiceMetric(CumulativeIterationMetric):
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         if y_pred.ndim != 4 or y_pred.shape != y.shape:
             raise ValueError(
-                f"y_pred is {tuple(y_pred.shape)} and y is {tuple(y.shape)}; both must be (batch, channel, height, width)."
+                f"y_pred is {tuple(y_pred.shape)}, y is {tuple(y.shape)}; both must be (batch, channel, height, width)."
             )
-        if not self.include_background and y.shape[1] > 1:
+        if not self.include_background and y.shape[1] > 1:  # MONAI would warn of a single channel
             y_pred, y = ignore_background(y_pred=y_pred, y=y)
         predictions, references = (array.detach().cpu().numpy() > 0.5 for array in (y_pred, y))
         values = [
@@ -219,5 +220,7 @@ def _cldice(counts: Counts) -> float:
 def _hd95(prediction: np.ndarray, reference: np.ndarray) -> float:
     if not prediction.any() or not reference.any():
         return 0.0 if prediction.any() == reference.any() else float(np.hypot(*reference.shape))
-    pair = (torch.from_numpy(mask[None, None]) for mask in (prediction, reference))
-    return float(compute_hausdorff_distance(*pair, include_background=True, percentile=95))
+    y_pred, y = (torch.from_numpy(mask[None, None]) for mask in (prediction, reference))
+    with warnings.catch_warnings():  # MONAI 1.6 warns of an argument that it passes itself
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
+        return float(compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95))

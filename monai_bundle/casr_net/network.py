@@ -47,7 +47,7 @@ class CASRNet(nn.Module):
     Three documented configurations:
 
     - paper: ``encoder="densenet121", decoder_channels=(256, 128, 64, 32, 16)``, 26.9 M parameters;
-    - compact: ``encoder="densenet121", decoder_channels=(128, 64, 48, 32, 16)``, 15.6 M;
+    - compact: ``encoder="densenet121", decoder_channels=(128, 64, 48, 32, 16)``, 16.3 M;
     - light: ``encoder="efficientnet_lite0", decoder_channels=(96, 64, 40, 24, 16)``, 4.9 M.
 
     Args:

@@ -1,0 +1,216 @@
+"""``casr segment`` from end to end, in this process, with weights that were never trained."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import nibabel
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from casr_net.cli import main
+from casr_net.weights import sha256
+
+
+@pytest.fixture
+def segment(random_weights: Path, small_config: Path, tmp_path: Path):
+    def run(*inputs: object, options: tuple[object, ...] = ()) -> tuple[int, Path]:
+        output = tmp_path / "out"
+        command = ["segment", *map(str, inputs), "--output", str(output), "--weights", str(random_weights)]
+        return main([*command, "--config", str(small_config), "--quiet", *map(str, options)]), output
+
+    return run
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_mask_has_the_rows_and_columns_of_the_source(segment, png: Path) -> None:
+    code, output = segment(png)
+    assert code == 0
+    assert files(output) == ["angio_mask.png", "run.json"]
+    mask = cv2.imread(str(output / "angio_mask.png"), cv2.IMREAD_UNCHANGED)
+    assert mask.shape == (128, 160)
+    assert mask.dtype == np.uint8
+    assert set(np.unique(mask)) <= {0, 255}
+
+
+def test_record_of_the_run(segment, png: Path, random_weights: Path) -> None:
+    _, output = segment(png)
+    record = json.loads((output / "run.json").read_text())
+    assert record["device"] == "cpu"
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["weights_sha256"] == sha256(random_weights)
+    assert record["inputs"] == [str(png)]
+    assert record["outputs"] == {str(png): [str(output / "angio_mask.png")]}
+    assert record["errors"] == {}
+    assert {"preprocessing", "network", "refinement", "writing", "total"} <= set(record["seconds"])
+    assert all(value > 0 for value in record["seconds"].values())
+    # The hash follows every setting, also those given by an overlay.
+    (output / "x.json").write_text('{"threshold": 0.4}')
+    segment(png, options=("--overwrite", "--config", output / "x.json"))
+    changed = json.loads((output / "run.json").read_text())
+    assert changed["config_sha256"] != record["config_sha256"]
+
+
+def test_every_output(segment, png: Path) -> None:
+    code, output = segment(png, options=("--overlay", "--probability", "--no-refine"))
+    assert code == 0
+    assert files(output) == ["angio_mask.png", "angio_overlay.png", "angio_probability.png", "run.json"]
+    mask, probability = (cv2.imread(str(output / f"angio_{k}.png"), 0) for k in ("mask", "probability"))
+    clear = np.abs(probability.astype(int) - 127.5) > 1
+    assert ((mask > 0) == (probability > 127))[clear].all()
+
+
+@pytest.mark.parametrize("format", ["nrrd", "nii.gz"])
+def test_formats_with_geometry(segment, format: str, tmp_path: Path, angiogram: np.ndarray) -> None:
+    affine = np.diag([-0.3, -0.3, 1, 1])
+    nibabel.save(nibabel.Nifti1Image(angiogram.T[:, :, None], affine), tmp_path / "x.nii")
+    code, output = segment(tmp_path / "x.nii", options=("--format", format))
+    assert code == 0
+    assert files(output) == ["run.json", f"x_mask.{format}"]
+    if format == "nii.gz":
+        assert np.allclose(nibabel.load(output / "x_mask.nii.gz").affine, affine)
+
+
+def test_cine_gives_a_mask_a_frame_with_one_model_load(
+    segment, tmp_path: Path, angiogram: np.ndarray, monkeypatch
+) -> None:
+    frames = [Image.fromarray(np.roll(angiogram, 9 * i, axis=0)) for i in range(3)]
+    frames[0].save(tmp_path / "cine.tif", save_all=True, append_images=frames[1:])
+    loads = []
+    monkeypatch.setattr(
+        "casr_net.weights.read_state_dict", lambda p: loads.append(p) or torch.load(p, weights_only=True)
+    )
+    code, output = segment(tmp_path / "cine.tif")
+    assert code == 0
+    assert files(output) == [*(f"cine_f000{i}_mask.png" for i in range(3)), "run.json"]
+    assert len(loads) == 1
+    masks = [cv2.imread(str(output / f"cine_f000{i}_mask.png"), 0) for i in range(3)]
+    assert (masks[0] != masks[1]).any()
+
+
+def test_folder_and_non_ascii_names(segment, tmp_path: Path, angiogram: np.ndarray) -> None:
+    folder = tmp_path / "Bïlder 冠状"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("é.png", "sub/b.png"):
+        (folder / name).write_bytes(cv2.imencode(".png", angiogram)[1].tobytes())
+    code, output = segment(folder)
+    assert code == 0
+    assert files(output) == ["run.json", "sub/b_mask.png", "é_mask.png"]
+
+
+def test_other_inputs_are_still_done(segment, png: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    code, output = segment(tmp_path / "bad.png", png, tmp_path / "none.png")
+    assert code == 1
+    assert files(output) == ["angio_mask.png", "run.json"]
+    error = capsys.readouterr().err
+    assert error.count("bad.png: cannot be read as an image") == 1
+    assert error.count("none.png: no such file or folder") == 1
+    assert "Traceback" not in error
+    record = json.loads((output / "run.json").read_text())
+    assert len(record["inputs"]) == 3
+    assert len(record["errors"]) == 2
+
+
+def test_existing_results_are_kept_unless_told(segment, png: Path, capsys) -> None:
+    _, output = segment(png)
+    (output / "angio_mask.png").write_bytes(b"mine")
+    code, _ = segment(png)
+    assert code == 1
+    assert "exists already and was kept" in capsys.readouterr().err
+    assert (output / "angio_mask.png").read_bytes() == b"mine"
+    assert segment(png, options=("--overwrite",))[0] == 0
+    assert cv2.imread(str(output / "angio_mask.png"), 0) is not None
+
+
+def test_failure_to_write_one_file_spares_the_others(segment, png: Path, tmp_path: Path, angiogram, capsys) -> None:
+    cv2.imwrite(str(tmp_path / "second.png"), angiogram)
+    (tmp_path / "out" / "angio_mask.png").mkdir(parents=True)  # a folder where the mask should go
+    code, output = segment(png, tmp_path / "second.png", options=("--overwrite",))
+    assert code == 1
+    assert "angio_mask.png: cannot be written" in capsys.readouterr().err
+    assert files(output) == ["run.json", "second_mask.png"]
+
+
+COMMON = {
+    "missing input": (["none.png"], [], 2, "none.png: no such file or folder."),
+    "folder without images": (["empty"], [], 2, "empty: the folder holds no images."),
+    "missing weights": (["angio.png"], ["--weights", "no.pt"], 1, "no.pt: no such weights file."),
+    "damaged weights": (["angio.png"], ["--weights", "angio.png"], 1, "weights file cannot be read"),
+    "unknown device": (["angio.png"], ["--device", "tpu"], 2, "device is 'tpu'; known are auto"),
+    "absent device": (["angio.png"], ["--device", "cuda:9"], 2, "this machine has 0 CUDA devices"),
+    "missing config": (["angio.png"], ["--config", "no.json"], 2, "no.json: no such configuration file."),
+    "config is no JSON": (["angio.png"], ["--config", "angio.png"], 2, "not a JSON configuration"),
+    "wrong config key": (
+        ["angio.png"],
+        ["--config", "key.json"],
+        2,
+        "has no key 'treshold'; did you mean 'threshold'?",
+    ),
+    "output is a file": (["angio.png"], ["--output", "angio.png"], 2, "angio.png: exists and is no folder."),
+}
+
+
+@pytest.mark.parametrize("case", COMMON)
+def test_wrong_use_gives_one_line(
+    case: str, tmp_path: Path, angiogram, capsys, monkeypatch, random_weights: Path
+) -> None:
+    inputs, options, code, text = COMMON[case]
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("angio.png", angiogram)
+    Path("empty").mkdir()
+    Path("key.json").write_text('{"treshold": 0.4}')
+    command = ["segment", *inputs, "--output", "out", "--weights", str(random_weights), *options, "--quiet"]
+    found = main(command)
+    error = capsys.readouterr().err
+    assert found == code
+    assert text in error
+    assert "Traceback" not in error
+    assert not list(Path(".").rglob("*_mask*"))
+    assert not list(Path(".").rglob(".part*"))
+
+
+def test_debug_shows_the_traceback(tmp_path: Path, png: Path) -> None:
+    with pytest.raises(Exception, match=r"."):
+        main(["segment", str(png), "--output", str(tmp_path / "o"), "--weights", "no.pt", "--quiet", "--debug"])
+
+
+def test_unexpected_errors_are_one_line_too(segment, png: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("casr_net.inference.run_inference", lambda *_: 1 / 0)
+    assert segment(png)[0] == 1
+    error = capsys.readouterr().err
+    assert "casr: unexpected error: division by zero (--debug shows where)" in error
+    assert "Traceback" not in error
+
+
+def test_help_answers_without_importing_torch() -> None:
+    code = "\n".join(
+        [
+            "import sys, casr_net.cli as c",
+            "try: c.main(['--help'])",
+            "except SystemExit: pass",
+            "assert 'torch' not in sys.modules",
+        ]
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "segment" in done.stdout
+    assert time.perf_counter() - started < 20  # a bound for a hanging import only; nothing heavy is imported, see above
+
+
+def test_usage_errors_exit_with_two(capsys) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["segment"])
+    assert error.value.code == 2
+    assert "INPUT" in capsys.readouterr().err

@@ -1,0 +1,88 @@
+"""Shared fixtures. Tests run on images that they make themselves; those that need the real sets skip without them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+ROOT = Path(__file__).resolve().parents[1]
+BUNDLE = ROOT / "monai_bundle"
+
+
+def draw_vessels(columns: int = 160, rows: int = 128, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A crude angiogram, uint8 (rows, columns), and its bool mask: dark smooth curves on a bright uneven ground."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((rows, columns), np.uint8)
+    for start in (0.25, 0.5, 0.7):
+        t = np.linspace(0, 1, 40)
+        y = rows * (start + 0.12 * np.sin(3 * t + seed)) + 0.1 * rows * t
+        points = np.stack([t * (columns - 1), y], axis=1).round().astype(np.int32)
+        cv2.polylines(mask, [points], False, 1, 5)
+    ground = 150 + 30 * np.linspace(0, 1, columns)[None] + rng.normal(0, 3, (rows, columns))
+    image = cv2.GaussianBlur(ground - 70 * mask, (0, 0), 1)
+    return np.clip(image, 0, 255).astype(np.uint8), mask > 0
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    return BUNDLE
+
+
+@pytest.fixture
+def angiogram() -> np.ndarray:
+    return draw_vessels()[0]
+
+
+@pytest.fixture
+def png(tmp_path: Path, angiogram: np.ndarray) -> Path:
+    """A grey PNG of 160 columns and 128 rows."""
+    path = tmp_path / "in" / "angio.png"
+    path.parent.mkdir()
+    cv2.imwrite(str(path), angiogram)
+    return path
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the light network as it is initialised: enough to run everything around it."""
+    from casr_net.bundle import load_parser
+    from casr_net.weights import save_weights
+
+    torch.manual_seed(3)
+    network = load_parser().get_parsed_content("network_def")
+    return save_weights(network, tmp_path_factory.mktemp("weights") / "random.pt")
+
+
+@pytest.fixture(scope="session")
+def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Overlay that makes the network's input small, for speed."""
+    path = tmp_path_factory.mktemp("config") / "small.json"
+    path.write_text(json.dumps({"network_size": 96}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the public sets, which are not part of the repository."""
+    path = ROOT.parent / "shared" / "data"
+    if not (path / "cases.csv").is_file():
+        pytest.skip("the real angiograms (shared/data) are not on this machine")
+    return path
+
+
+@pytest.fixture(scope="session")
+def synthetic_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten small synthetic angiograms with masks and ``cases.csv``, two a fold."""
+    from casr_net.synthetic_files import write_dataset
+
+    folder = tmp_path_factory.mktemp("synthetic")
+    write_dataset(folder, count=10, seed=5, size=96)
+    return folder

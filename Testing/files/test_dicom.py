@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
+
+from casr_net.errors import DataError
+from casr_net.images import read_angiogram
+
+XA = "1.2.840.10008.5.1.4.1.1.12.1"
+FRAMES = (np.arange(40 * 60).reshape(1, 40, 60) % 200 + np.array([0, 20, 50]).reshape(3, 1, 1)).astype(np.uint16)
+
+
+def xa(frames: np.ndarray = FRAMES, **attributes: object) -> Dataset:
+    """A minimal XA object; pass None to leave an attribute out."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = XA
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.Modality, data.PhotometricInterpretation = "XA", "MONOCHROME2"
+    data.SamplesPerPixel, data.Rows, data.Columns = 1, frames.shape[1], frames.shape[2]
+    data.NumberOfFrames = len(frames)
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 10, 9, 0
+    data.PixelData = frames.astype("<u2").tobytes()
+    for name, value in attributes.items():
+        if value is None:
+            delattr(data, name)
+        else:
+            setattr(data, name, value)
+    return data
+
+
+def write(path: Path, data: Dataset) -> Path:
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_cine_frames_and_axes(tmp_path: Path) -> None:
+    image = read_angiogram(write(tmp_path / "a.dcm", xa()))
+    assert image.format == "dicom"
+    assert image.frames == 3
+    assert image.size == (60, 40)
+    assert (image.pixels[0, ..., 2] == FRAMES[2].T).all()
+
+
+def test_one_frame_without_the_attribute(tmp_path: Path) -> None:
+    assert read_angiogram(write(tmp_path / "a.dcm", xa(FRAMES[:1], NumberOfFrames=None))).frames == 1
+
+
+def test_compressed(tmp_path: Path) -> None:
+    data = xa()
+    data.compress(RLELossless)
+    assert (read_angiogram(write(tmp_path / "a", data)).pixels[0, ..., 1] == FRAMES[1].T).all()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"WindowCenter": 100.5, "WindowWidth": 101}, (50.0, 150.0)),
+        ({"WindowCenter": [100.5, 7], "WindowWidth": [101, 9]}, (50.0, 150.0)),
+        ({"WindowCenter": 100.5, "WindowWidth": 101, "VOILUTFunction": "SIGMOID"}, None),
+        ({"WindowCenter": 100.5, "WindowWidth": 0}, None),
+        ({}, None),
+        ({"BitsStored": 8, "HighBit": 7}, (0.0, 255.0)),
+    ],
+)
+def test_window(attributes: dict[str, object], expected: tuple[float, float] | None, tmp_path: Path) -> None:
+    found = read_angiogram(write(tmp_path / "a.dcm", xa(**attributes))).intensity_range
+    if expected is None:
+        expected = tuple(np.percentile(FRAMES, (0.1, 99.9)))
+    assert found == pytest.approx(expected)
+
+
+def test_modality_lut_comes_before_the_window(tmp_path: Path) -> None:
+    data = xa(RescaleSlope=2, RescaleIntercept=-10, RescaleType="US", WindowCenter=200.5, WindowWidth=101)
+    image = read_angiogram(write(tmp_path / "a.dcm", data))
+    assert (image.pixels[0, ..., 0] == 2 * FRAMES[0].T.astype(float) - 10).all()
+    assert image.intensity_range == (150, 250)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "MONOCHROME1"),
+        ({"PresentationLUTShape": "INVERSE"}, "MONOCHROME1"),
+        ({"PresentationLUTShape": "IDENTITY"}, "MONOCHROME2"),
+    ],
+)
+def test_inverse_presentation(attributes: dict[str, object], expected: str, tmp_path: Path) -> None:
+    assert read_angiogram(write(tmp_path / "a.dcm", xa(**attributes))).photometric_interpretation == expected
+
+
+def test_detector_spacing_is_not_patient_spacing(tmp_path: Path) -> None:
+    image = read_angiogram(write(tmp_path / "a.dcm", xa(ImagerPixelSpacing=[0.3, 0.2], DistanceSourceToDetector=900)))
+    assert (image.affine == np.eye(4)).all()
+    assert image.header["ImagerPixelSpacing"] == [0.3, 0.2]
+    assert image.header["DistanceSourceToDetector"] == 900
+    stated = read_angiogram(write(tmp_path / "b.dcm", xa(PixelSpacing=[0.3, 0.2])))
+    assert np.diag(stated.affine).tolist() == [0.2, 0.3, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "text"),
+    [
+        ({"Modality": "CT"}, "modality is CT"),
+        ({"PixelData": None}, "no pixel data"),
+        ({"PixelData": b"\0\0\0\0"}, "cannot be decoded"),
+    ],
+)
+def test_bad_objects(attributes: dict[str, object], text: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", xa(**attributes))
+    with pytest.raises(DataError, match=text) as error:
+        read_angiogram(path)
+    assert str(path) in str(error.value)
+
+
+def test_truncated_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", xa())
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(DataError, match=r"a\.dcm"):
+        read_angiogram(path)
+
+
+def test_real_files(real_data: Path) -> None:
+    phantom = read_angiogram(real_data / "xa_dicom" / "phantom_16frames_spacing.dcm")
+    assert (phantom.frames, phantom.size) == (16, (512, 512))
+    assert phantom.header["ImagerPixelSpacing"] == pytest.approx([0.390625, 0.390625])
+    path = real_data / "xa_dicom" / "cerebral_10bit_jpeg_lossless.dcm"
+    cerebral = read_angiogram(path)
+    assert (cerebral.pixels[0, :, :, 0] == pydicom.dcmread(path).pixel_array.T).all()
+    assert cerebral.intensity_range[1] < 1023

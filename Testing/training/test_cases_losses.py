@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from casr_net.cases import balanced_weights, load_cases
+from casr_net.errors import DataError, UsageError
+from casr_net.losses import DiceCEclDiceLoss
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    rows = [("big", f"b{i}.png", i % 5) for i in range(16)] + [("small", f"s{i}.png", i % 5) for i in range(4)]
+    for dataset, file, _ in rows:
+        for kind in ("images", "masks"):
+            path = tmp_path / dataset / kind / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    with open(tmp_path / "cases.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows([("dataset", "file", "fold"), *rows])
+    return tmp_path
+
+
+def test_folds(table: Path) -> None:
+    everything = load_cases(table)
+    train, held_out = load_cases(table, exclude_folds=[0]), load_cases(table, only_folds=[0])
+    assert len(everything) == 20
+    assert {c["name"] for c in train} | {c["name"] for c in held_out} == {c["name"] for c in everything}
+    assert {c["fold"] for c in held_out} == {0}
+    assert 0 not in {c["fold"] for c in train}
+    assert len(load_cases(table, exclude_folds=[-1])) == 20
+    assert everything[0]["label"] == str(table / "big" / "masks" / "b0.png")
+
+
+def test_limit_spreads_over_the_list(table: Path) -> None:
+    assert [c["name"] for c in load_cases(table, limit=4)] == ["big/b0.png", "big/b5.png", "big/b10.png", "big/b15.png"]
+
+
+@pytest.mark.parametrize(("power", "share"), [(1.0, 0.2), (0.5, 1 / 3), (0.0, 0.5)])
+def test_balance(table: Path, power: float, share: float) -> None:
+    cases = load_cases(table)
+    weights = np.array(balanced_weights(cases, power))
+    small = np.array([c["dataset"] == "small" for c in cases])
+    assert weights[small].sum() / weights.sum() == pytest.approx(share)
+
+
+def test_real_folds_do_not_share_patients(real_data: Path) -> None:
+    rows = list(csv.DictReader((real_data / "cases.csv").open()))
+    assert len(load_cases(real_data)) == len(rows) == 588
+    folds_of_group: dict[str, set[str]] = {}
+    for row in rows:
+        folds_of_group.setdefault(row["group"], set()).add(row["fold"])
+    assert all(len(folds) == 1 for folds in folds_of_group.values())
+
+
+def test_bad_tables(table: Path) -> None:
+    with pytest.raises(DataError, match=r"cases\.csv: no such file"):
+        load_cases(table / "big")
+    with pytest.raises(UsageError, match="no case left"):
+        load_cases(table, only_folds=[7])
+    text = (table / "cases.csv").read_text()
+    (table / "cases.csv").write_text(text.replace("b3.png,3", "b3.png,x"))
+    with pytest.raises(DataError, match=r"line 5: fold is 'x'"):
+        load_cases(table)
+    (table / "cases.csv").write_text(text.replace("b3.png,3", "none.png,3"))
+    with pytest.raises(DataError, match=r"line 5: .*none\.png does not exist"):
+        load_cases(table)
+    (table / "cases.csv").write_text("dataset,file\n")
+    with pytest.raises(DataError, match="column 'fold' is missing"):
+        load_cases(table)
+
+
+def test_loss_prefers_the_truth_and_connected_vessels() -> None:
+    truth = torch.zeros(1, 1, 32, 32)
+    truth[..., 14:18, :] = 1
+    broken = truth.clone()
+    broken[..., 15:17] = 0
+    other = truth.clone()  # as many pixels wrong, but at the rim of the vessel instead of across it
+    other[..., 14, 12:20] = 0
+    loss, no_cldice = DiceCEclDiceLoss(), DiceCEclDiceLoss(cldice_weight=0)
+    logits = {name: 12 * m - 6 for name, m in (("truth", truth), ("broken", broken), ("other", other))}
+    assert loss(logits["truth"], truth) < 0.1
+    assert loss(logits["broken"], truth) > loss(logits["other"], truth)
+    assert no_cldice(logits["broken"], truth) == pytest.approx(no_cldice(logits["other"], truth).item(), abs=1e-6)
+
+
+def test_loss_of_empty_truth_is_finite_and_has_gradients() -> None:
+    logits = torch.zeros(2, 1, 16, 16, requires_grad=True)
+    DiceCEclDiceLoss()(logits, torch.zeros(2, 1, 16, 16)).backward()
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad.abs().sum() > 0
