@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .errors import DataError, UsageError
 from .images import is_image, suffix
-from .inputs import _hidden, _stem
+from .inputs import is_hidden, plain_stem
 from .masks import read_mask
 from .metrics import Counts, count_pixels, image_metrics, pooled_metrics
 
@@ -115,9 +115,9 @@ def _frames(source: Path, is_prediction: bool = False) -> dict[Key, _Frame]:
     """Frames of a file, or of all masks of a folder, by name and number; the number is None for plain single images."""
     if source.is_dir():
         files = sorted(path for path in source.rglob("*") if path.is_file())
-        paths = [path for path in files if not _hidden(path, source) and is_image(path)]
+        paths = [path for path in files if not is_hidden(path, source) and is_image(path)]
         if is_prediction:
-            paths = [path for path in paths if not _stem(path).endswith(("_overlay", "_probability"))]
+            paths = [path for path in paths if not plain_stem(path).endswith(("_overlay", "_probability"))]
     elif source.exists():
         paths = [source]
     else:
@@ -126,7 +126,7 @@ def _frames(source: Path, is_prediction: bool = False) -> dict[Key, _Frame]:
         raise UsageError(f"{source}: the folder holds no masks.")
     frames: dict[Key, _Frame] = {}
     for path in paths:
-        stem = _stem(path).removesuffix("_mask")
+        stem = plain_stem(path).removesuffix("_mask")
         name = (path.relative_to(source).parent / stem).as_posix() if source.is_dir() else stem
         count = 1 if suffix(path) in SINGLE else read_mask(path).shape[-1]
         numbered = re.fullmatch(r"(.+)_f(\d{4,})", name)

@@ -16,7 +16,7 @@ from monai.utils import ensure_tuple
 from .errors import CASRError, DataError
 from .preprocessing import intensity_range
 
-__all__ = ["MAX_SIDE", "MIN_SIDE", "Angiogram", "AngiogramReader", "is_image", "read_angiogram"]
+__all__ = ["MAX_SIDE", "MIN_SIDE", "Angiogram", "AngiogramReader", "decode", "is_image", "read_angiogram"]
 
 MIN_SIDE = 32
 MAX_SIDE = 4096  # detectors have at most about 2048 x 2048 pixels; far larger files are no angiograms
@@ -96,18 +96,28 @@ def read_angiogram(path: str | Path) -> Angiogram:
 
 @functools.lru_cache(maxsize=1)
 def _read_cached(name: str, mtime: int, size: int) -> Angiogram:
-    path = Path(name)
+    angiogram = decode(Path(name))
+    _check(angiogram)
+    return angiogram
+
+
+def decode(path: Path) -> Angiogram:
+    """Read any supported file without asking whether its size and content make an angiogram; masks are read so too.
+
+    Raises:
+        DataError: when the file is missing, damaged or of an unknown format.
+    """
     try:
-        angiogram = _READERS[_kind(path)](path)
+        return _READERS[_kind(path)](path)
     except CASRError:
         raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
     except MemoryError as error:
         raise DataError(f"{path}: does not fit into memory.") from error
     except Exception as error:  # decoders raise whatever they like on damaged files; all of it means the same
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: cannot be read as an image: {reason[:200]}") from error
-    _check(angiogram)
-    return angiogram
 
 
 def _kind(path: Path) -> str:

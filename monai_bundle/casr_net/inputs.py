@@ -10,7 +10,7 @@ from typing import Any
 from .errors import CASRError, DataError, UsageError
 from .images import is_image, read_angiogram, suffix
 
-__all__ = ["Inputs", "find_inputs"]
+__all__ = ["Inputs", "find_inputs", "is_hidden", "plain_stem"]
 
 
 @dataclass
@@ -59,22 +59,24 @@ def _walk(paths: Iterable[str | Path], inputs: Inputs) -> Iterable[tuple[Path, s
             if not given.exists():
                 inputs.failures[str(given)] = UsageError(f"{given}: no such file or folder.")
                 continue
-            yield given, _stem(given)
+            yield given, plain_stem(given)
             continue
         found = sorted(
-            path for path in given.rglob("*") if path.is_file() and not _hidden(path, given) and is_image(path)
+            path for path in given.rglob("*") if path.is_file() and not is_hidden(path, given) and is_image(path)
         )
         if not found:
             inputs.failures[str(given)] = UsageError(f"{given}: the folder holds no images.")
         for path in found:
-            yield path, (path.relative_to(given).parent / _stem(path)).as_posix()
+            yield path, (path.relative_to(given).parent / plain_stem(path)).as_posix()
 
 
-def _stem(path: Path) -> str:
+def plain_stem(path: Path) -> str:
+    """File name without its ending, such as ``.nii.gz``; other dots, as in a UID, stay."""
     ending = suffix(path)
     # Nameless DICOM files are called by their UID, whose last number is no ending.
     return path.name[: -len(ending)] if ending and not ending[1:].isdigit() else path.name
 
 
-def _hidden(path: Path, root: Path) -> bool:
+def is_hidden(path: Path, root: Path) -> bool:
+    """Whether a file below ``root``, or a folder on the way to it, has a name that starts with a dot."""
     return any(part.startswith(".") for part in path.relative_to(root).parts)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import CASRError, DataError
-from .images import _READERS, _kind
+from .errors import DataError
+from .images import decode
 
 __all__ = ["read_mask"]
 
@@ -30,15 +30,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         DataError: when the file is missing, damaged, coloured, negative, not finite or of unknown scale.
     """
     path = Path(path)
-    try:
-        pixels = _READERS[_kind(path)](path).pixels
-    except CASRError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
-    except Exception as error:  # decoders raise whatever they like on damaged files; all of it means the same
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: cannot be read as an image: {reason[:200]}") from error
+    pixels = decode(path).pixels
     if pixels.shape[0] > 2 and (pixels[1:3] != pixels[:1]).any():
         raise DataError(f"{path}: a coloured image; a mask is grey.")
     values = pixels[0]
