@@ -1,6 +1,6 @@
 """Turn the weights of a training run into the half-precision file that ships.
 
-    python experiments/pack_weights.py runs/fold0/model.pt monai_bundle/models/model.pt --config light
+python experiments/pack_weights.py runs/fold0/model.pt monai_bundle/models/model.pt --config light
 """
 
 from __future__ import annotations

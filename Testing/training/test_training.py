@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 
 from casr_net.errors import WeightsError
@@ -68,7 +68,7 @@ def test_training_leaves_weights_and_logs(trained: Path) -> None:
 
 def test_a_killed_run_resumes_exactly(bundle: Path, synthetic_set: Path, trained: Path, tmp_path: Path) -> None:
     first = workflow(bundle, ["train", "light"], synthetic_set, tmp_path)
-    first.trainer.add_event_handler("epoch_completed", lambda engine: engine.terminate())  # after the checkpoint
+    first.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: engine.terminate())  # after the checkpoint
     first.run()
     assert torch.load(tmp_path / "last.pt", weights_only=True)["progress"]["epoch"] == 1
     workflow(bundle, ["train", "light"], synthetic_set, tmp_path).run()

@@ -40,7 +40,11 @@ def wanted_items(inputs: Inputs, writer: ResultWriter, report: RunReport) -> lis
     """Frames that are to be segmented: all whose results would not replace an existing file.
 
     Refused files, and those whose results exist, go to the report. A file is segmented wholly or not at all.
+
+    Raises:
+        DataError: when the output folder cannot be written to.
     """
+    writer.check_folder()
     for path, error in inputs.failures.items():
         report.fail(path, error)
     for item in inputs.items:

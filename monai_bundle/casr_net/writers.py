@@ -82,6 +82,16 @@ class ResultWriter:
                 found[kind] = base.with_name(f"{base.name}{frame}_{kind}.png")
         return found
 
+    def check_folder(self) -> None:
+        """Make the output folder and try to write there, so that a run does not fail after its first image.
+
+        Raises:
+            DataError: when the folder cannot be made or written to.
+        """
+        probe = self.output_dir / ".probe"
+        write_atomically(probe, lambda path: path.write_bytes(b""))
+        probe.unlink()
+
     def check(self, item: dict[str, Any]) -> None:
         """Refuse, before any work is done, to replace a file.
 
