@@ -94,7 +94,7 @@ def main() -> None:
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(record, indent=1) + "\n")
-    for dataset, by in record["results"].items():  # type: ignore[attr-defined]
+    for dataset, by in record["results"].items():
         for name, result in by.items():
             mean, pooled = result["mean"], result["pooled"]
             print(

@@ -72,7 +72,8 @@ def main() -> None:
     for _ in range(options.rounds):
         for name, candidates in GRID.items():
             for value in candidates:
-                trial = dataclasses.replace(best, **{name: value})
+                change: dict[str, Any] = {name: value}
+                trial = dataclasses.replace(best, **change)
                 if trial == best:
                     continue
                 result = score(images, trial)

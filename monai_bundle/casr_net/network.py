@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from .encoders import ENCODERS, load_pretrained_encoder
 from .selfonn import SelfONN2d
 
-__all__ = ["CASRNet"]
+__all__ = ["CASRNet", "SelfONN2d"]
 
 
 class _DecoderBlock(nn.Module):
