@@ -156,6 +156,14 @@ COMMON = {
         2,
         "has no key 'treshold'; did you mean 'threshold'?",
     ),
+    "wrong nested key": (
+        ["angio.png"],
+        ["--config", "nested.json"],
+        2,
+        "'handlers#7#x': 'handlers' has 1 entries",
+    ),
+    "wrong argument": (["angio.png"], ["--config", "argument.json"], 2, "cannot be made: "),
+    "impossible value": (["angio.png"], ["--config", "value.json"], 2, "threshold is 2; it must be above 0"),
     "output is a file": (["angio.png"], ["--output", "angio.png"], 2, "angio.png: exists and is no folder."),
 }
 
@@ -169,6 +177,9 @@ def test_wrong_use_gives_one_line(
     cv2.imwrite("angio.png", angiogram)
     Path("empty").mkdir()
     Path("key.json").write_text('{"treshold": 0.4}')
+    Path("nested.json").write_text('{"handlers#7#x": 1}')
+    Path("argument.json").write_text('{"network_def#encodr": "x"}')
+    Path("value.json").write_text('{"threshold": 2}')
     command = ["segment", *inputs, "--output", "out", "--weights", str(random_weights), *options, "--quiet"]
     found = main(command)
     error = capsys.readouterr().err
@@ -177,6 +188,39 @@ def test_wrong_use_gives_one_line(
     assert "Traceback" not in error
     assert not list(Path(".").rglob("*_mask*"))
     assert not list(Path(".").rglob(".part*"))
+
+
+def test_own_results_are_no_inputs(segment, png: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        code, output = segment(tmp_path, options=("--overlay", "--overwrite"))
+        assert code == 0
+    assert files(output) == ["in/angio_mask.png", "in/angio_overlay.png", "run.json"]
+
+
+def test_a_file_named_twice_is_done_once(segment, png: Path) -> None:
+    code, output = segment(png, png, png.parent)
+    assert code == 0
+    assert files(output) == ["angio_mask.png", "run.json"]
+
+
+def test_an_unforeseen_failure_spares_the_others(
+    segment, png: Path, tmp_path: Path, angiogram, capsys, monkeypatch
+) -> None:
+    cv2.imwrite(str(tmp_path / "second.png"), angiogram)
+    from casr_net.writers import ResultWriter
+
+    write = ResultWriter.write
+
+    def fail_once(self, item, *args):
+        if item["name"] == "angio":
+            raise RuntimeError("out of ideas")
+        return write(self, item, *args)
+
+    monkeypatch.setattr(ResultWriter, "write", fail_once)
+    code, output = segment(png, tmp_path / "second.png")
+    assert code == 1
+    assert "angio.png: results cannot be made: RuntimeError: out of ideas" in capsys.readouterr().err
+    assert files(output) == ["run.json", "second_mask.png"]
 
 
 def test_read_only_output_is_found_before_any_work(segment, png: Path, capsys, monkeypatch) -> None:

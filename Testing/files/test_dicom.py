@@ -97,11 +97,11 @@ def test_inverse_presentation(attributes: dict[str, object], expected: str, tmp_
 
 def test_detector_spacing_is_not_patient_spacing(tmp_path: Path) -> None:
     image = read_angiogram(write(tmp_path / "a.dcm", xa(ImagerPixelSpacing=[0.3, 0.2], DistanceSourceToDetector=900)))
-    assert (image.affine == np.eye(4)).all()
+    assert np.diag(image.affine).tolist() == [-1, -1, 1, 1]  # unit axes of LPS, as in ITK and 3D Slicer
     assert image.header["ImagerPixelSpacing"] == [0.3, 0.2]
     assert image.header["DistanceSourceToDetector"] == 900
     stated = read_angiogram(write(tmp_path / "b.dcm", xa(PixelSpacing=[0.3, 0.2])))
-    assert np.diag(stated.affine).tolist() == [0.2, 0.3, 1, 1]
+    assert np.diag(stated.affine).tolist() == [-0.2, -0.3, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,43 @@ def test_bad_objects(attributes: dict[str, object], text: str, tmp_path: Path) -
     with pytest.raises(DataError, match=text) as error:
         read_angiogram(path)
     assert str(path) in str(error.value)
+
+
+def test_palette_colours_are_looked_up(tmp_path: Path) -> None:
+    data = xa(FRAMES[:1] % 256, BitsAllocated=16, BitsStored=8, HighBit=7, PhotometricInterpretation="PALETTE COLOR")
+    inverse = np.arange(255, -1, -1).astype("<u2")
+    for colour in ("Red", "Green", "Blue"):
+        setattr(data, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(data, f"{colour}PaletteColorLookupTableData", (inverse * 256).tobytes())
+    image = read_angiogram(write(tmp_path / "a.dcm", data))
+    assert image.pixels.shape[0] == 3
+    assert (np.diff(image.pixels[0, :3, 0, 0].astype(int)) < 0).all()
+
+
+def test_identity_rescale_changes_nothing(tmp_path: Path) -> None:
+    data = xa(RescaleSlope=1, RescaleIntercept=0, BitsStored=8, HighBit=7)
+    image = read_angiogram(write(tmp_path / "a.dcm", data))
+    assert image.intensity_range == (0, 255)
+    assert image.pixels.dtype.kind == "u"
+
+
+def test_old_files_without_preamble_or_transfer_syntax(tmp_path: Path) -> None:
+    data = xa()
+    path = write(tmp_path / "a.dcm", data)
+    bare = data.copy()
+    del bare.file_meta
+    pydicom.dcmwrite(tmp_path / "bare.dcm", bare, implicit_vr=True, little_endian=True)
+    expected = read_angiogram(path).pixels
+    assert (read_angiogram(tmp_path / "bare.dcm").pixels == expected).all()
+
+
+def test_a_broken_attribute_of_no_use_does_not_cost_the_image(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", xa(DistanceSourceToDetector="900"))
+    raw = path.read_bytes()
+    assert raw.count(b"900 ") == 1
+    path.write_bytes(raw.replace(b"900 ", b"9x0 "))
+    image = read_angiogram(path)
+    assert image.frames == 3
 
 
 def test_truncated_file(tmp_path: Path) -> None:

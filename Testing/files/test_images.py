@@ -100,7 +100,43 @@ def test_nrrd_slice_and_cine(tmp_path: Path, grey: np.ndarray) -> None:
     nrrd.write(str(tmp_path / "l.nrrd"), listed_first, {"kinds": ["list", "domain", "domain"]})
     assert (read_angiogram(tmp_path / "l.nrrd").pixels[0] == cine).all()
     nrrd.write(str(tmp_path / "p.nrrd"), grey.T, {"spacings": [0.5, 0.6]})
-    assert np.allclose(np.diag(read_angiogram(tmp_path / "p.nrrd").affine), [0.5, 0.6, 1, 1])
+    assert np.allclose(np.diag(read_angiogram(tmp_path / "p.nrrd").affine), [-0.5, -0.6, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("space", "signs"),
+    [("LPS", (-1, -1)), ("left-posterior-superior", (-1, -1)), ("RAS", (1, 1)), ("right-anterior-superior", (1, 1)),
+     ("left-anterior-superior", (-1, 1)), (None, (-1, -1))],
+)  # fmt: skip
+def test_nrrd_spaces(space: str | None, signs: tuple[int, int], tmp_path: Path, grey: np.ndarray) -> None:
+    header: dict[str, object] = {"space directions": np.diag([0.3, 0.4, 1.0]), "space origin": [1, 2, 3]}
+    header |= {"space": space} if space else {"space dimension": 3}
+    nrrd.write(str(tmp_path / "s.nrrd"), grey.T[..., None], header)
+    affine = read_angiogram(tmp_path / "s.nrrd").affine
+    assert np.allclose(affine[:2], [[0.3 * signs[0], 0, 0, signs[0]], [0, 0.4 * signs[1], 0, 2 * signs[1]]])
+
+
+def test_nrrd_with_its_single_axis_first(tmp_path: Path, grey: np.ndarray) -> None:
+    header = {"space": "RAS", "space directions": np.diag([9.0, 0.3, 0.4]), "space origin": [0, 0, 0]}
+    nrrd.write(str(tmp_path / "s.nrrd"), grey.T[None], header)
+    image = read_angiogram(tmp_path / "s.nrrd")
+    assert (image.pixels[0, :, :, 0] == grey.T).all()
+    assert np.allclose(image.affine[:3, :3], [[0, 0, 9], [0.3, 0, 0], [0, 0.4, 0]])
+
+
+def test_files_without_geometry_lie_as_in_itk(tmp_path: Path, grey: np.ndarray) -> None:
+    """ITK and 3D Slicer give a PNG unit axes of LPS; a mask must come out on top of its image."""
+    assert np.diag(read_angiogram(save(tmp_path / "a.png", grey)).affine).tolist() == [-1, -1, 1, 1]
+
+
+def test_foreign_byte_order(tmp_path: Path, grey: np.ndarray) -> None:
+    image = nibabel.Nifti1Image(grey.T.astype(">u2"), np.eye(4))
+    image.header.set_data_dtype(">u2")
+    big = nibabel.Nifti1Image(grey.T.astype(">u2"), np.eye(4), image.header.as_byteswapped(">"))
+    nibabel.save(big, tmp_path / "a.nii")
+    pixels = read_angiogram(tmp_path / "a.nii").pixels
+    assert pixels.dtype.isnative
+    assert (pixels[0, :, :, 0] == grey.T).all()
 
 
 def test_reader_serves_load_image(tmp_path: Path, grey: np.ndarray) -> None:

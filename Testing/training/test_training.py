@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -138,8 +139,16 @@ def test_bundle_run_fails_with_a_code_when_an_input_is_bad(
 
 
 def test_two_processes_train_together(bundle: Path, synthetic_set: Path, tmp_path: Path) -> None:
-    """The wiring of multi-GPU training, with gloo on CPUs."""
-    overrides = {**SMALL, "epochs": 1, "dataset_dir": str(synthetic_set), "output_dir": str(tmp_path), "threads": 1}
+    """The wiring of multi-GPU training, with gloo on CPUs, and a validation set that does not divide evenly."""
+    overrides = {
+        **SMALL,
+        "validate#cases#only_folds": [0, 1],
+        "limit": 3,
+        "epochs": 1,
+        "dataset_dir": str(synthetic_set),
+        "output_dir": str(tmp_path),
+        "threads": 1,
+    }
     overrides.pop("device")
     configs = [str(bundle / "configs" / f"{name}.json") for name in ("train", "light", "multi_gpu_train")]
     command = [
@@ -153,6 +162,21 @@ def test_two_processes_train_together(bundle: Path, synthetic_set: Path, tmp_pat
     assert done.returncode == 0, done.stderr[-3000:]
     assert not any(key.startswith("module.") for key in state(tmp_path / "last.pt")["model"])
     assert (tmp_path / "log.csv").read_text().count("\n") == 2
+
+
+def test_masks_of_zero_and_one_and_empty_masks_train(bundle: Path, synthetic_set: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(synthetic_set, data)
+    masks = sorted((data / "synthetic" / "masks").iterdir())
+    for path in masks:
+        cv2.imwrite(str(path), (cv2.imread(str(path), 0) > 0).astype("uint8"))
+    cv2.imwrite(str(masks[3]), 0 * cv2.imread(str(masks[3]), 0))
+    made = workflow(bundle, ["train", "light"], data, tmp_path / "o", fold=-1, limit=None)
+    dataset = made.parser.get_parsed_content("train#dataset")
+    labels = [dataset[i]["label"] for i in range(len(dataset))]
+    assert all(set(label.unique().tolist()) <= {0.0, 1.0} for label in labels)
+    assert sum(bool(label.any()) for label in labels) >= 7
+    assert not labels[3].any()
 
 
 def test_early_stop_and_best_weights(tmp_path: Path) -> None:

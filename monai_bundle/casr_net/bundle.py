@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import CASRError, UsageError
 
-__all__ = ["bundle_root", "config_files", "expected_error", "load_parser"]
+__all__ = ["build", "bundle_root", "check_keys", "config_files", "expected_error", "load_parser"]
 
 
 def bundle_root() -> Path:
@@ -51,15 +51,51 @@ def config_files(overlays: Sequence[str | Path] = (), base: str = "inference.jso
 def check_keys(overlay: Mapping[str, Any], known: Mapping[str, Any], source: str, base: str) -> None:
     """Refuse keys that would silently change nothing.
 
+    Keys of MONAI's form ``network_def#q`` are followed as far as the base goes; the last part may be a new argument of
+    a component, which the component itself checks.
+
     Raises:
         UsageError: naming the key and the nearest known one.
     """
     for key in overlay:
-        first = key.replace("::", "#").split("#")[0]
-        if first not in known:
-            near = get_close_matches(first, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise UsageError(f"{source}: {base} has no key {first!r}{hint}")
+        place: Any = known
+        parts = key.lstrip("+~").replace("::", "#").split("#")
+        for depth, part in enumerate(parts):
+            if isinstance(place, list):
+                if not part.isdigit() or int(part) >= len(place):
+                    count = f"{parts[depth - 1]!r} has {len(place)} entries"
+                    raise UsageError(f"{source}: {base} has no key {key!r}: {count}.")
+                place = place[int(part)]
+            elif isinstance(place, dict) and part in place:
+                place = place[part]
+            elif isinstance(place, dict) and "_target_" in place and depth == len(parts) - 1:
+                break
+            else:
+                options = list(place) if isinstance(place, dict) else []
+                near = get_close_matches(part, options, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else "."
+                raise UsageError(f"{source}: {base} has no key {key!r}{hint}")
+
+
+def build(parser: Any, name: str) -> Any:
+    """Make one component of a parsed configuration.
+
+    Raises:
+        CASRError: of ours, as it was raised inside; or UsageError, for arguments that a component refuses.
+    """
+    try:
+        return parser.get_parsed_content(name)
+    except Exception as error:
+        known = expected_error(error)
+        if known is not None:
+            raise known from error
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        if isinstance(root, (TypeError, ValueError, KeyError, IndexError, ModuleNotFoundError)):
+            reason = " ".join(str(root).split())
+            raise UsageError(f"configuration: {name} cannot be made: {reason}") from error
+        raise
 
 
 def load_parser(overlays: Sequence[str | Path] = (), **overrides: Any) -> Any:

@@ -106,7 +106,7 @@ def _segment(options: argparse.Namespace) -> int:
         raise UsageError(f"{output}: exists and is no folder.")
     logging.getLogger("casr_net").info("Loading the network ...")
 
-    from .bundle import load_parser
+    from .bundle import build, load_parser
     from .inference import run_inference
 
     chosen = {"weights": options.weights} if options.weights else {}
@@ -115,9 +115,9 @@ def _segment(options: argparse.Namespace) -> int:
         probability=options.probability, refine=not options.no_refine, overwrite=options.overwrite,
         device_name=options.device, **chosen,
     )  # fmt: skip
-    items = parser.get_parsed_content("dataset").data
-    report = parser.get_parsed_content("report")
-    evaluator = parser.get_parsed_content("evaluator") if items else None
+    items = build(parser, "dataset").data
+    report = build(parser, "report")
+    evaluator = build(parser, "evaluator") if items else None
     if evaluator is not None and not options.quiet:
         from ignite.handlers.tqdm_logger import ProgressBar
 

@@ -9,9 +9,11 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_modality_lut
+from pydicom.pixels import apply_color_lut, apply_modality_lut
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from .errors import DataError
+from .nrrd_images import LPS_TO_RAS
 from .preprocessing import intensity_range
 
 __all__ = ["read_dicom"]
@@ -24,7 +26,7 @@ def read_dicom(path: Path) -> dict[str, Any]:
 
     The modality LUT is applied; the first VOI window becomes the intensity range (DICOM PS3.3 C.11.2).
     ImagerPixelSpacing is the spacing at the detector, not in the patient, so it is never put into the affine: the
-    header carries it by its name, and the affine stays the identity unless the file has a PixelSpacing of its own.
+    header carries it by its name, and the affine has unit spacing unless the file has a PixelSpacing of its own.
 
     Args:
         path: DICOM file with pixel data.
@@ -36,10 +38,7 @@ def read_dicom(path: Path) -> dict[str, Any]:
     Raises:
         DataError: for a damaged file, one without pixels, or a modality that is no X-ray projection.
     """
-    try:
-        data = pydicom.dcmread(path)
-    except InvalidDicomError as error:
-        raise DataError(f"{path}: not a DICOM file (no DICM marker).") from error
+    data = _open(path)
     modality = str(data.get("Modality", "") or "")
     if modality not in PROJECTION_MODALITIES:
         raise DataError(f"{path}: modality is {modality}; expected X-ray angiography (XA) or another projection.")
@@ -48,18 +47,20 @@ def read_dicom(path: Path) -> dict[str, Any]:
     samples, frames = int(data.get("SamplesPerPixel", 1)), int(data.get("NumberOfFrames", 1) or 1)
     try:
         stored = data.pixel_array  # frames, if more than one, come first; samples, if more than one, last
+        if str(data.PhotometricInterpretation) == "PALETTE COLOR":
+            stored, samples = apply_color_lut(stored, data), 3
     except Exception as error:  # every decoder plugin has errors of its own
         syntax = data.file_meta.TransferSyntaxUID.name
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: pixel data cannot be decoded ({syntax}): {reason}") from error
     array = stored.reshape(frames, int(data.Rows), int(data.Columns), samples)
-    if samples == 1:
-        array = apply_modality_lut(array, data)
+    if samples == 1 and _has_modality_lut(data):
+        array = apply_modality_lut(array, data).astype(np.float32)
     pixels = np.ascontiguousarray(array.transpose(3, 2, 1, 0))
     return {
         "pixels": pixels,
         "affine": _affine(data),
-        "intensity_range": intensity_range(pixels, _window(data) if samples == 1 else None, _bits(data)),
+        "intensity_range": intensity_range(pixels, _window(data) if samples == 1 else None, _bits(data, pixels)),
         "photometric_interpretation": "MONOCHROME1" if _inverted(data) else "MONOCHROME2",
         "header": _header(data),
     }
@@ -78,8 +79,35 @@ def _window(data: Dataset) -> tuple[float, float] | None:
     return (centre, width) if width > 1 else None
 
 
-def _bits(data: Dataset) -> int:
-    return 0 if int(data.get("PixelRepresentation", 0)) == 1 or "RescaleSlope" in data else int(data.BitsStored)
+def _open(path: Path) -> Dataset:
+    """Parse a file; old archives hold objects without preamble, or without a stated transfer syntax."""
+    try:
+        data = pydicom.dcmread(path)
+    except InvalidDicomError as error:
+        data = pydicom.dcmread(path, force=True)
+        if "Rows" not in data or "PixelData" not in data:
+            raise DataError(f"{path}: not a DICOM file (no DICM marker, no image).") from error
+    if "TransferSyntaxUID" not in data.file_meta:
+        implicit, little = data.original_encoding
+        if not little:
+            data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        else:
+            data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return data
+
+
+def _has_modality_lut(data: Dataset) -> bool:
+    """Whether the modality LUT changes anything; an identity rescale keeps 8-bit pixels what they are."""
+    if "ModalityLUTSequence" in data:
+        return True
+    return float(data.get("RescaleSlope", 1) or 1) != 1 or float(data.get("RescaleIntercept", 0) or 0) != 0
+
+
+def _bits(data: Dataset, pixels: np.ndarray) -> int:
+    """Bits that the values can use, where the full range is meant to be seen; 0 where it is not known."""
+    if int(data.get("PixelRepresentation", 0)) == 1 or _has_modality_lut(data):
+        return 0
+    return min(int(data.BitsStored), 8 * pixels.dtype.itemsize)
 
 
 def _inverted(data: Dataset) -> bool:
@@ -90,11 +118,11 @@ def _inverted(data: Dataset) -> bool:
 
 
 def _affine(data: Dataset) -> np.ndarray:
-    affine = np.eye(4)
+    affine = LPS_TO_RAS.copy()
     spacing = data.get("PixelSpacing")
     if spacing and len(spacing) == 2:
         # DICOM lists the row spacing (along Y) first. A projection has no patient orientation to put here.
-        affine[0, 0], affine[1, 1] = float(spacing[1]), float(spacing[0])
+        affine[0, 0], affine[1, 1] = -float(spacing[1]), -float(spacing[0])
     return affine
 
 
@@ -110,8 +138,11 @@ def _header(data: Dataset) -> dict[str, Any]:
         value = data.get(name)
         if value is None or value == "":
             continue
-        if isinstance(value, pydicom.multival.MultiValue):
-            header[name] = [float(part) for part in value]
-        else:
-            header[name] = str(value) if isinstance(value, str) else float(value)
+        try:
+            if isinstance(value, pydicom.multival.MultiValue):
+                header[name] = [float(part) for part in value]
+            else:
+                header[name] = str(value) if isinstance(value, str) else float(value)
+        except (TypeError, ValueError):  # a broken attribute of no use to the pixels must not cost the image
+            continue
     return header

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from monai.data import ImageReader
 from monai.utils import ensure_tuple
 
 from .errors import CASRError, DataError
+from .nrrd_images import LPS_TO_RAS
 from .preprocessing import intensity_range
 
 __all__ = ["MAX_SIDE", "MIN_SIDE", "Angiogram", "AngiogramReader", "decode", "is_image", "read_angiogram"]
@@ -33,7 +35,8 @@ class Angiogram:
     Attributes:
         path: the file.
         pixels: (samples, X, Y, frames), the stored values; samples are 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
-        affine: (4, 4), from index (x, y, z) to millimetres, RAS; identity when the file states no geometry.
+        affine: (4, 4), from index (x, y, z) to millimetres, RAS. A file that states no geometry gets unit axes of LPS,
+            as in ITK and 3D Slicer, so that masks lie on their image there.
         format: "raster", "nifti", "nrrd" or "dicom".
         intensity_range: pixel values that mean 0 and 1.
         photometric_interpretation: DICOM's term, "MONOCHROME2" for other files.
@@ -108,7 +111,10 @@ def decode(path: Path) -> Angiogram:
         DataError: when the file is missing, damaged or of an unknown format.
     """
     try:
-        return _READERS[_kind(path)](path)
+        found = _READERS[_kind(path)](path)
+        # Torch and OpenCV know the machine's byte order only.
+        native = found.pixels.dtype.newbyteorder("=")
+        return dataclasses.replace(found, pixels=found.pixels.astype(native, copy=False))
     except CASRError:
         raise
     except FileNotFoundError as error:
@@ -176,7 +182,7 @@ def _read_raster(path: Path) -> Angiogram:
     pixels = np.ascontiguousarray(array.swapaxes(1, 2))
     bits = 8 if pixels.dtype == np.uint8 else 0
     values = pixels[:1] if pixels.shape[0] < 3 else pixels[:3]
-    return Angiogram(path, pixels, np.eye(4), "raster", intensity_range(values, bits=bits))
+    return Angiogram(path, pixels, LPS_TO_RAS.copy(), "raster", intensity_range(values, bits=bits))
 
 
 def _read_nifti(path: Path) -> Angiogram:
@@ -198,45 +204,11 @@ def _read_nifti(path: Path) -> Angiogram:
 
 
 def _read_nrrd(path: Path) -> Angiogram:
-    import nrrd
+    from .nrrd_images import read_nrrd
 
-    array, header = nrrd.read(str(path))
-    kinds = [str(kind).lower() for kind in header.get("kinds", ["domain"] * array.ndim)]
-    samples = next((i for i, kind in enumerate(kinds) if "color" in kind or "vector" in kind), None)
-    times = [i for i, kind in enumerate(kinds) if kind in ("time", "list") and array.shape[i] > 1]
-    spatial = [i for i in range(array.ndim) if i != samples and i not in times and array.shape[i] > 1]
-    if len(spatial) != 2 or len(times) > 1:
-        shape = " x ".join(map(str, array.shape))
-        raise DataError(
-            f"{path}: a volume of {shape}; expected one slice, or a cine with an axis of kind 'time' or 'list'."
-        )
-    flat = array.transpose(
-        [samples] * (samples is not None)
-        + spatial
-        + times
-        + [i for i in range(array.ndim) if i != samples and i not in times and i not in spatial]
-    )
-    flat = flat.reshape(flat.shape[0] if samples is not None else 1, *(array.shape[i] for i in spatial), -1)
-    bits = 8 if flat.dtype == np.uint8 else 0
-    return Angiogram(path, flat, _nrrd_affine(header), "nrrd", intensity_range(flat, bits=bits))
-
-
-def _nrrd_affine(header: dict[str, Any]) -> np.ndarray:
-    """Affine in RAS from an NRRD header; missing or two-dimensional geometry is completed by unit axes."""
-    affine = np.eye(4)
-    directions = header.get("space directions")
-    if directions is not None:
-        rows = [row for row in np.atleast_2d(np.asarray(directions, float)) if np.isfinite(row).all()]
-        for column, row in enumerate(rows[:3]):
-            affine[: len(row), column] = row
-        origin = np.asarray(header.get("space origin", np.zeros(len(rows))), float)
-        affine[: len(origin), 3] = origin
-        if "left-posterior" in str(header.get("space", "")).lower():
-            affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    elif "spacings" in header:
-        for i, spacing in enumerate(np.asarray(header["spacings"], float)[:3]):
-            affine[i, i] = spacing if np.isfinite(spacing) else 1.0
-    return affine
+    pixels, affine = read_nrrd(path)
+    bits = 8 if pixels.dtype == np.uint8 else 0
+    return Angiogram(path, pixels, affine, "nrrd", intensity_range(pixels, bits=bits))
 
 
 def _read_dicom(path: Path) -> Angiogram:

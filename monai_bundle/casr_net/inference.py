@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
-from .errors import CASRError, UsageError
+from .errors import CASRError, DataError, UsageError
 from .inputs import Inputs
 from .report import RunReport
 from .writers import ResultWriter
@@ -92,6 +92,8 @@ class SaveResults:
                 )
             except CASRError as error:
                 self.report.fail(path, error)
+            except Exception as error:  # whatever is wrong with one file must not cost the others
+                self.report.fail(path, DataError(f"{path}: results cannot be made: {type(error).__name__}: {error}"))
             else:
                 self.report.outputs.setdefault(path, []).extend(str(file) for file in written)
         self._stop(engine, "writing")
@@ -107,9 +109,11 @@ def run_inference(evaluator: Engine | None, items: Sequence[Any], report: RunRep
     Returns:
         the report; its ``exit_code`` says whether all went well.
     """
-    if evaluator is not None and items:
-        evaluator.run()
-    report.write()
+    try:
+        if evaluator is not None and items:
+            evaluator.run()
+    finally:
+        report.write()
     done = len(report.outputs)
     logging.getLogger("casr_net").info(
         "%d of %d files segmented in %.1f s; see %s.",

@@ -27,7 +27,7 @@ class Inputs:
     failures: dict[str, CASRError] = field(default_factory=dict)
 
 
-def find_inputs(paths: str | Path | Sequence[str | Path]) -> Inputs:
+def find_inputs(paths: str | Path | Sequence[str | Path], output_dir: str | Path | None = None) -> Inputs:
     """List every frame of every readable file; a folder is walked, its sub-folders are kept in the output names.
 
     Files of a folder that are no images are passed over silently; a file that the user names is always looked at. A bad
@@ -35,12 +35,15 @@ def find_inputs(paths: str | Path | Sequence[str | Path]) -> Inputs:
 
     Args:
         paths: files and folders.
+        output_dir: where results go. Results in it are passed over when the folder that is walked is, or holds, it.
     """
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     inputs = Inputs()
     names: dict[str, Path] = {}
-    for path, name in _walk(given, inputs):
+    for path, name in _walk(given, inputs, None if output_dir is None else Path(output_dir).resolve()):
         try:
+            if name in names and names[name].resolve() == path.resolve():
+                continue  # named twice, or named beside its folder
             if name in names:
                 raise DataError(f"{path}: would be written under the same name {name!r} as {names[name]}.")
             frames = read_angiogram(path).frames
@@ -53,7 +56,7 @@ def find_inputs(paths: str | Path | Sequence[str | Path]) -> Inputs:
     return inputs
 
 
-def _walk(paths: Iterable[str | Path], inputs: Inputs) -> Iterable[tuple[Path, str]]:
+def _walk(paths: Iterable[str | Path], inputs: Inputs, output: Path | None) -> Iterable[tuple[Path, str]]:
     for given in map(Path, paths):
         if not given.is_dir():
             if not given.exists():
@@ -64,10 +67,16 @@ def _walk(paths: Iterable[str | Path], inputs: Inputs) -> Iterable[tuple[Path, s
         found = sorted(
             path for path in given.rglob("*") if path.is_file() and not is_hidden(path, given) and is_image(path)
         )
+        found = [path for path in found if not _is_result(path, output)]
         if not found:
             inputs.failures[str(given)] = UsageError(f"{given}: the folder holds no images.")
         for path in found:
             yield path, (path.relative_to(given).parent / plain_stem(path)).as_posix()
+
+
+def _is_result(path: Path, output: Path | None) -> bool:
+    kinds = ("_mask", "_probability", "_overlay")
+    return output is not None and output in path.resolve().parents and plain_stem(path).endswith(kinds)
 
 
 def plain_stem(path: Path) -> str:

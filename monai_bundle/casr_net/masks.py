@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from monai.utils import ensure_tuple
 
 from .errors import DataError
-from .images import decode
+from .images import AngiogramReader, decode
 
-__all__ = ["read_mask"]
+__all__ = ["MaskReader", "read_mask"]
 
 LARGEST = (1, 255, 65535)  # of label maps, and of 8-bit and 16-bit images
 
@@ -47,3 +49,14 @@ def read_mask(path: str | Path) -> np.ndarray:
             f"{path}: the largest value is {top}; a mask's is 0 or 1, or 128 to 255, or from 32768 to 65535."
         )
     return values > largest / 2
+
+
+class MaskReader(AngiogramReader):
+    """MONAI reader for ``LoadImaged``: (1, X, Y) of 0 and 1, or (1, X, Y, T) for a cine, by :func:`read_mask`."""
+
+    def read(self, data: Any, **kwargs: Any) -> np.ndarray:  # type: ignore[override]
+        return read_mask(ensure_tuple(data)[0])
+
+    def get_data(self, img: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:  # type: ignore[override]
+        pixels = (img[..., 0] if img.shape[-1] == 1 else img)[None].astype(np.uint8)
+        return pixels, {"affine": np.eye(4), "spatial_shape": np.asarray(pixels.shape[1:]), "original_channel_dim": 0}

@@ -23,7 +23,10 @@ from .writers import write_atomically
 
 __all__ = ["RunReport", "describe", "package_versions"]
 
-PACKAGES = ("casr-net", "monai", "torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "pydicom")
+PACKAGES = (
+    "casr-net", "monai", "torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "pillow",
+    "pydicom", "python-gdcm", "pynrrd", "nibabel",
+)  # fmt: skip
 
 logger = logging.getLogger("casr_net")
 

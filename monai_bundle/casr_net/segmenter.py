@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .bundle import expected_error, load_parser
+from .bundle import build, load_parser
 from .errors import DataError
 from .images import MIN_SIDE, read_angiogram
 from .preprocessing import intensity_range
@@ -50,14 +50,11 @@ class Segmenter:
     def __init__(self, config: str | Path | Sequence[str | Path] = (), device: str = "auto", **overrides: Any) -> None:
         overlays = [config] if isinstance(config, (str, Path)) else list(config)
         parser = load_parser(overlays, device_name=device, **overrides)
-        try:
-            self.device: torch.device = parser.get_parsed_content("device")
-            self.network: torch.nn.Module = parser.get_parsed_content("network")
-            self.inferer = parser.get_parsed_content("inferer")
-            self.preprocessing = parser.get_parsed_content("preprocessing")
-            self.postprocessing = parser.get_parsed_content("postprocessing")
-        except Exception as error:
-            raise expected_error(error) or error from None
+        self.device: torch.device = build(parser, "device")
+        self.network: torch.nn.Module = build(parser, "network")
+        self.inferer = build(parser, "inferer")
+        self.preprocessing = build(parser, "preprocessing")
+        self.postprocessing = build(parser, "postprocessing")
         self.network.eval()
 
     def __call__(self, image: str | Path | np.ndarray) -> Segmentation:

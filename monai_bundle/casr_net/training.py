@@ -41,7 +41,8 @@ class EpochSeed:
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        value = (self.seed * 100_003 + engine.state.epoch) % (2**31)
+        # Processes of a distributed run must not draw the same augmentations.
+        value = (self.seed * 100_003 + engine.state.epoch + 7_919 * idist.get_rank()) % (2**31)
         set_determinism(seed=value)
         for randomizable in self.randomizables:
             randomizable.set_random_state(seed=value)
@@ -189,6 +190,8 @@ class Checkpoint:
 
     def save(self, engine: Engine) -> None:
         state = {name: item.state_dict() for name, item in self.objects.items()}
+        if getattr(engine, "scaler", None) is not None:  # of MONAI's trainer, with mixed precision
+            state["scaler"] = engine.scaler.state_dict()  # type: ignore[attr-defined]
         state["progress"] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
         _write(state, self.path)
         if self.weights_path is not None:
@@ -204,7 +207,11 @@ class Checkpoint:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             for name, item in self.objects.items():
                 item.load_state_dict(state[name])
+            if "scaler" in state and getattr(engine, "scaler", None) is not None:
+                engine.scaler.load_state_dict(state["scaler"])  # type: ignore[attr-defined]
             engine.state.epoch, engine.state.iteration = state["progress"]["epoch"], state["progress"]["iteration"]
         except Exception as error:
             raise WeightsError(f"{self.path}: cannot resume from this checkpoint ({error}).") from error
+        if self.selection is not None and self.selection.exhausted:
+            engine.terminate()
         logging.getLogger(__name__).info("Resumed from %s after epoch %d.", self.path, engine.state.epoch)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .errors import DataError, UsageError
 from .images import read_angiogram
+from .nrrd_images import LPS_TO_RAS
 from .overlay import draw_overlay
 from .preprocessing import SelectFramed, ToGreyd
 
@@ -159,7 +160,7 @@ def _write_stack(path: Path, stack: np.ndarray, affine: np.ndarray) -> None:
     if path.name.endswith(".nrrd"):
         import nrrd
 
-        lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+        lps = LPS_TO_RAS @ affine  # its own inverse
         single = stack.shape[-1] == 1
         directions = [*lps[:3, :2].T.tolist(), lps[:3, 2].tolist() if single else [np.nan] * 3]
         header = {
