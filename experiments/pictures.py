@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from casr_net import Segmenter
+from casr_net.images import read_angiogram
 from casr_net.overlay import draw_overlay
 from casr_net.synthetic import make_angiogram
 
@@ -29,7 +30,7 @@ def make_sample() -> None:
 
 
 def make_pictures() -> None:
-    image = cv2.imread(str(SAMPLE / "images" / "angiogram.png"), cv2.IMREAD_GRAYSCALE)
+    image = read_angiogram(SAMPLE / "images" / "angiogram.png").pixels[0, :, :, 0].T.copy()
     mask = Segmenter()(image).mask
     cv2.imwrite(str(ROOT / "Testing" / "data" / "sample_mask.png"), mask.astype(np.uint8) * 255)
     overlay = draw_overlay(image / 255, mask)

@@ -1,0 +1,116 @@
+"""Write the result tables of README.md and of the model card from experiments/results/*.json.
+
+python experiments/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "experiments" / "results"
+SETS = ("ica_nj", "dca1")
+PARTS = {
+    "none": "threshold only",
+    "reconnect": "+ reconnection only",
+    "fill_pinholes": "+ pinholes only",
+    "remove_components": "+ removal only",
+    "default": "shipped default",
+}
+
+
+def load(name: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return record
+
+
+def row(*cells: object) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def figures(result: dict[str, Any]) -> list[str]:
+    """Dice, IoU, clDice, sensitivity and precision: mean of the images, pooled in brackets."""
+    names = ("dice", "iou", "cldice", "sensitivity", "precision")
+    return [f"{result['mean'][name]:.3f} ({result['pooled'][name]:.3f})" for name in names]
+
+
+def main_table() -> list[str]:
+    network, ridge = load("light_fold0"), load("ridge_filters")
+    lines = [
+        row("method", "set", "images", "Dice", "IoU", "clDice", "sensitivity", "precision"),
+        row(*["---"] * 8),
+    ]
+    for dataset in SETS:
+        result = network["results"][dataset]["default"]
+        lines.append(row("**CASR-Net light**", dataset, result["images"], *figures(result)))
+    for entry in ridge["results"]:
+        if entry["tuned_on"] not in SETS:
+            continue
+        for dataset, result in entry["test"].items():
+            if dataset == entry["tuned_on"]:
+                lines.append(
+                    row(f"{entry['filter'].title()} filter, tuned", dataset, result["images"], *figures(result))
+                )
+    return lines
+
+
+def refinement_table() -> list[str]:
+    network = load("light_fold0")
+    lines = [
+        row("stage 3", "set", "Dice", "clDice", "false-positive components", "Betti-0 error", "HD95 (px)"),
+        row(*["---"] * 7),
+    ]
+    for dataset in SETS:
+        for name, label in PARTS.items():
+            mean = network["results"][dataset][name]["mean"]
+            lines.append(
+                row(
+                    label,
+                    dataset,
+                    f"{mean['dice']:.4f}",
+                    f"{mean['cldice']:.4f}",
+                    f"{mean['false_positive_components']:.2f}",
+                    f"{mean['betti0_error']:.2f}",
+                    f"{mean['hd95']:.1f}",
+                )  # fmt: skip
+            )
+    return lines
+
+
+PROTOCOL = """\
+Fold 0 (held-out patient groups), trained on folds 1 to 4; native size; mean of the images, in brackets pooled over the
+pixels of all images. Ridge filters: scikit-image, tuned on folds 1 to 4 for each set by itself
+(`experiments/ridge_filters.py`). Network: `experiments/network_results.py`; CPU; weights after the last epoch, threshold
+0.5, nothing chosen on fold 0."""
+
+STAGE3 = """\
+What each part of stage 3 does, fold 0, native size, means of the images (limits tuned on folds 1 to 4 by
+`experiments/tune_refinement.py`):"""
+
+
+def fill(path: Path, text: str) -> None:
+    """Replace what stands between the markers of a file."""
+    pattern = re.compile(r"(<!-- tables -->\n).*?(<!-- /tables -->)", flags=re.S)
+    content = path.read_text()
+    if not pattern.search(content):
+        raise SystemExit(f"{path}: no markers for the tables")
+    path.write_text(pattern.sub(lambda match: f"{match[1]}{text}\n{match[2]}", content))
+
+
+def main() -> None:
+    table = "\n".join(main_table())
+    speed = load("light_fold0")["refinement_ms_512"]
+    timing = (
+        f"Stage 3 takes {speed['median']} ms (median; 95th percentile {speed['p95']} ms) of one core for one 512 x 512 "
+        f"image ({speed['images']} images)."
+    )
+    fill(ROOT / "README.md", f"{PROTOCOL}\n\n{table}")
+    stage3 = "\n".join(refinement_table())
+    fill(ROOT / "monai_bundle" / "docs" / "README.md", f"{PROTOCOL}\n\n{table}\n\n{STAGE3}\n\n{stage3}\n\n{timing}")
+
+
+if __name__ == "__main__":
+    main()
