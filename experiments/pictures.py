@@ -19,7 +19,7 @@ from casr_net.synthetic import make_angiogram
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "monai_bundle" / "sample"
-SEED = 3
+SEED = 604133646  # the third of `casr synth --seed 7`
 
 
 def make_sample() -> None:

@@ -281,13 +281,15 @@ def test_pinhole_is_filled_and_loop_stays() -> None:
     image[270:273, 285:288] = 0.1
     stroke(image, [(60, 300), (120, 300), (120, 350), (60, 350), (60, 300)], 7, 0.9)
     before = image >= 0.5
-    only = RefinementParameters(reconnect=False, remove_components=False, max_hole_area=9 / 512**2)
+    only = RefinementParameters(fill_pinholes=True, reconnect=False, remove_components=False, max_hole_area=9 / 512**2)
     after = refine(image, only)
     assert not before[271, 286]
     assert after[271, 286]
     assert not after[325, 90]
     assert (after & ~before).sum() == 9
-    smaller = RefinementParameters(reconnect=False, remove_components=False, max_hole_area=8 / 512**2)
+    smaller = RefinementParameters(
+        fill_pinholes=True, reconnect=False, remove_components=False, max_hole_area=8 / 512**2
+    )
     np.testing.assert_array_equal(refine(image, smaller), before)
 
 

@@ -30,16 +30,16 @@ class RefinementParameters:
     Attributes:
         threshold: probability from which a pixel is vessel, above 0 and at most 1.
         reconnect: join fragments by patch lines (:func:`reconnect`).
-        fill_pinholes: fill small holes (:func:`fill_pinholes`).
+        fill_pinholes: fill small holes (:func:`fill_pinholes`); off, since it gained nothing on held-out images.
         remove_components: drop components that are no vessels (:func:`remove_components`).
         max_gap: longest patch line between two fragments. 0.05 is 26 pixels of 512.
         max_angle: largest angle between a patch line and a vessel's end, in degrees.
         max_cost: largest mean of ``1 - probability`` along a patch line; below 1, so that no line crosses plain
             background.
         direction_length: stretch of a vessel's end that gives its direction and width. 0.025 is 13 pixels of 512.
-        max_hole_area: largest hole to be filled. 0.00008 is 20 pixels of 512 x 512; most loops of
-            crossing vessels are larger.
-        min_area: smallest component to be kept. 0.0003 is 79 pixels of 512 x 512.
+        max_hole_area: largest hole to be filled. 0.0002 is 52 pixels of 512 x 512; most loops of crossing vessels
+            are larger.
+        min_area: smallest component to be kept. 0.0006 is 157 pixels of 512 x 512.
         min_mean_probability: smallest mean probability of a component, over its pixels from the threshold on.
         min_elongation: smallest elongation of a component, which is its area over the square of its largest width:
             0.8 for a disc, 1 for a square, length over width for a vessel.
@@ -53,15 +53,15 @@ class RefinementParameters:
 
     threshold: float = 0.5
     reconnect: bool = True
-    fill_pinholes: bool = True
+    fill_pinholes: bool = False
     remove_components: bool = True
     max_gap: float = 0.05
     max_angle: float = 45.0
     max_cost: float = 0.85
     direction_length: float = 0.025
-    max_hole_area: float = 0.00008
-    min_area: float = 0.0003
-    min_mean_probability: float = 0.6
+    max_hole_area: float = 0.0002
+    min_area: float = 0.0006
+    min_mean_probability: float = 0.8
     min_elongation: float = 2.0
     max_distance: float = 0.15
     far_area: float = 0.003
