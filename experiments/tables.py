@@ -1,4 +1,4 @@
-"""Write the result tables of README.md and of the model card from experiments/results/*.json.
+"""Write the result tables of README.md, model card and metadata.json from experiments/results/*.json.
 
 python experiments/tables.py
 """
@@ -91,7 +91,20 @@ def fill(path: Path, text: str) -> None:
     path.write_text(pattern.sub(lambda match: f"{match[1]}{text}\n{match[2]}", content))
 
 
+def eval_metrics() -> str:
+    """The entry of metadata.json: means of the images on fold 0."""
+    results = load("light_fold0")["results"]
+    values = {
+        f"{dataset}_fold0_mean_{name}": results[dataset]["default"]["mean"][name]
+        for dataset in SETS
+        for name in ("dice", "cldice")
+    }
+    return '"eval_metrics": ' + json.dumps(values, indent=8).replace("\n}", "\n    }")
+
+
 def main() -> None:
+    metadata = ROOT / "monai_bundle" / "configs" / "metadata.json"
+    metadata.write_text(re.sub(r'"eval_metrics": \{.*?\}', eval_metrics(), metadata.read_text(), flags=re.S))
     table = "\n".join(main_table())
     speed = load("light_fold0")["refinement_ms_512"]
     timing = (
