@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from casr_net import __version__
+from casr_net.cli import main
+
+
+def test_synth_then_evaluate(tmp_path: Path, capsys) -> None:
+    assert main(["synth", "--output", str(tmp_path / "s"), "--count", "2", "--seed", "3", "--size", "64"]) == 0
+    assert "files in" in capsys.readouterr().out
+    masks = tmp_path / "s" / "synthetic" / "masks"
+    assert len(list(masks.iterdir())) == 2
+    assert main(["evaluate", str(masks), str(masks), "--json", str(tmp_path / "f.json")]) == 0
+    report = json.loads((tmp_path / "f.json").read_text())
+    assert report["count"] == 2
+    assert report["mean"]["dice"] == report["pooled"]["cldice"] == 1
+    assert "dice" in capsys.readouterr().out.lower()
+
+
+def test_synth_refuses_impossible_sizes(tmp_path: Path, capsys) -> None:
+    assert main(["synth", "--output", str(tmp_path), "--size", "8"]) == 2
+    assert "8" in capsys.readouterr().err
+
+
+def test_evaluate_of_nothing(tmp_path: Path, capsys) -> None:
+    assert main(["evaluate", str(tmp_path / "a"), str(tmp_path / "b")]) in (1, 2)
+    error = capsys.readouterr().err
+    assert str(tmp_path / "a") in error
+    assert "Traceback" not in error
+
+
+def test_version(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.strip() == f"casr {__version__}"
+
+
+def test_interruption(monkeypatch, capsys, tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("casr_net.synthetic_files.write_dataset", interrupt)
+    assert main(["synth", "--output", str(tmp_path)]) == 130
+    assert "interrupted" in capsys.readouterr().err
