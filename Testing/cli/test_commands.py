@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from casr_net import __version__
 from casr_net.cli import main
 
