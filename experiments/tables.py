@@ -75,8 +75,8 @@ PROTOCOL = """\
 Fold 0 (held-out patient groups), trained on folds 1 to 4; native size; mean of the images, in brackets pooled over the
 pixels of all images. Ridge filters: scikit-image, tuned on folds 1 to 4 for each set by itself
 (`experiments/ridge_filters.py`). Network: `experiments/network_results.py`; CPU; weights after the last epoch,
-threshold 0.5. Two choices were made after fold 0 had been seen, see the model card: a second training stage was added, and
-the filling of pinholes was switched off."""
+threshold 0.5. Two choices were made after fold 0 had been seen, see the model card: a second training stage was added,
+and the filling of pinholes was switched off."""
 
 STAGE3 = """\
 What each part of stage 3 does, fold 0, native size, means of the images (limits tuned on folds 1 to 4 by
