@@ -74,7 +74,9 @@ def refinement_table() -> list[str]:
 PROTOCOL = """\
 Fold 0 (held-out patient groups), trained on folds 1 to 4; native size; mean of the images, in brackets pooled over the
 pixels of all images. Ridge filters: scikit-image, tuned on folds 1 to 4 for each set by itself
-(`experiments/ridge_filters.py`). Network: `experiments/network_results.py`; CPU; weights after the last epoch,
+(`experiments/ridge_filters.py`, 40 images a set; some tuned values lie at the edge of the grid, so that a wider one may
+add a
+little). Network: `experiments/network_results.py`; CPU; weights after the last epoch,
 threshold 0.5. Two choices were made after fold 0 had been seen, see the model card: a second training stage was added,
 and the filling of pinholes was switched off."""
 

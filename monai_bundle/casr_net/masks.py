@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from monai.data import ImageReader
 from monai.utils import ensure_tuple
 
 from .errors import DataError
-from .images import AngiogramReader, decode
+from .images import decode, is_image
 
 __all__ = ["MaskReader", "read_mask"]
 
@@ -51,12 +52,15 @@ def read_mask(path: str | Path) -> np.ndarray:
     return values > largest / 2
 
 
-class MaskReader(AngiogramReader):
+class MaskReader(ImageReader):
     """MONAI reader for ``LoadImaged``: (1, X, Y) of 0 and 1, or (1, X, Y, T) for a cine, by :func:`read_mask`."""
 
-    def read(self, data: Any, **kwargs: Any) -> np.ndarray:  # type: ignore[override]
+    def verify_suffix(self, filename: Any) -> bool:
+        return all(is_image(name) for name in ensure_tuple(filename))
+
+    def read(self, data: Any, **kwargs: Any) -> np.ndarray:
         return read_mask(ensure_tuple(data)[0])
 
-    def get_data(self, img: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:  # type: ignore[override]
+    def get_data(self, img: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         pixels = (img[..., 0] if img.shape[-1] == 1 else img)[None].astype(np.uint8)
         return pixels, {"affine": np.eye(4), "spatial_shape": np.asarray(pixels.shape[1:]), "original_channel_dim": 0}

@@ -190,8 +190,9 @@ class Checkpoint:
 
     def save(self, engine: Engine) -> None:
         state = {name: item.state_dict() for name, item in self.objects.items()}
-        if getattr(engine, "scaler", None) is not None:  # of MONAI's trainer, with mixed precision
-            state["scaler"] = engine.scaler.state_dict()  # type: ignore[attr-defined]
+        scaler: Any = getattr(engine, "scaler", None)  # of MONAI's trainer, with mixed precision
+        if scaler is not None:
+            state["scaler"] = scaler.state_dict()
         state["progress"] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
         _write(state, self.path)
         if self.weights_path is not None:
@@ -207,8 +208,9 @@ class Checkpoint:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             for name, item in self.objects.items():
                 item.load_state_dict(state[name])
-            if "scaler" in state and getattr(engine, "scaler", None) is not None:
-                engine.scaler.load_state_dict(state["scaler"])  # type: ignore[attr-defined]
+            scaler: Any = getattr(engine, "scaler", None)
+            if scaler is not None and "scaler" in state:
+                scaler.load_state_dict(state["scaler"])
             engine.state.epoch, engine.state.iteration = state["progress"]["epoch"], state["progress"]["iteration"]
         except Exception as error:
             raise WeightsError(f"{self.path}: cannot resume from this checkpoint ({error}).") from error
