@@ -195,12 +195,14 @@ def remove_components(
     # The widest disc's diameter: the distance runs from pixel centre to pixel centre, half a pixel beyond the edge.
     width = np.ones(count)
     np.maximum.at(width, inside, 2.0 * _depth(mask)[mask] - 1)
-    main = int(np.argmax(np.where(kept, size / width, -1)))
+    # Components of equal length are all taken for the main tree: a choice by position would depend on the orientation.
+    lengths = np.where(kept, size / width, -1)
+    main = lengths == lengths.max()
     certain = mask & (probability >= parameters.threshold)
     number = np.bincount(labels[certain], minlength=count)
     mean = np.bincount(labels[certain], weights=probability[certain], minlength=count) / np.maximum(number, 1)
     kept &= (mean >= parameters.min_mean_probability) & (size / width**2 >= parameters.min_elongation)
-    apart = cv2.distanceTransform((labels != main).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    apart = cv2.distanceTransform((~main[labels]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     distance = np.full(count, np.inf)
     np.minimum.at(distance, inside, apart[mask].astype(np.float64))
     kept &= (distance <= parameters.max_distance * length) | (size >= parameters.far_area * area)
