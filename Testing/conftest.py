@@ -10,8 +10,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+# CI repeats the same examples, so that a failure there can be repeated; developers explore new ones.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "monai_bundle"
