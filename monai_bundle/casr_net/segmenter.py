@@ -14,6 +14,7 @@ from .bundle import build, load_parser
 from .errors import DataError
 from .images import MIN_SIDE, read_angiogram
 from .preprocessing import intensity_range
+from .refinement import RefinementParameters, RefineVesselsd, refine
 
 __all__ = ["Segmentation", "Segmenter"]
 
@@ -57,6 +58,32 @@ class Segmenter:
         self.postprocessing = build(parser, "postprocessing")
         self.network.eval()
 
+    def to(self, device: torch.device | str) -> None:
+        """Move the network to another device."""
+        self.device = torch.device(device)
+        self.network.to(self.device)
+
+    @property
+    def refinement(self) -> RefinementParameters:
+        """What stage 3 does with the probability map; may be set, and holds from the next frame on."""
+        return self._refiner.parameters
+
+    @refinement.setter
+    def refinement(self, parameters: RefinementParameters) -> None:
+        self._refiner.parameters = parameters
+
+    @property
+    def _refiner(self) -> RefineVesselsd:
+        return next(step for step in self.postprocessing.transforms if isinstance(step, RefineVesselsd))
+
+    def refined(self, probability: np.ndarray) -> np.ndarray:
+        """The mask, bool (rows, columns), that a probability map of that shape gives; the network does not run.
+
+        Raises:
+            ValueError: for another shape, or NaN.
+        """
+        return refine(probability.T, self.refinement).T
+
     def __call__(self, image: str | Path | np.ndarray) -> Segmentation:
         """Segment a file, or an array.
 
@@ -67,32 +94,50 @@ class Segmenter:
         Raises:
             DataError: when the file or the array is no angiogram.
         """
-        from monai.data import MetaTensor
-
         if isinstance(image, np.ndarray):
             frames = _checked(image)
             window = intensity_range(frames, bits=8 if frames.dtype == np.uint8 else 0)
-            tensors = [
-                MetaTensor(torch.from_numpy(f.T.astype(np.float32))[None], meta={"intensity_range": window})
-                for f in frames
-            ]
-            results = [self._segment({"image": tensor}, first=1) for tensor in tensors]
+            results = [self._array(f, window) for f in frames]
             single = image.ndim == 2
         else:
             count = read_angiogram(image).frames
             results = [self._segment({"image": str(image), "frame": i}, first=0) for i in range(count)]
             single = count == 1
-        masks, probabilities = (np.stack(part) for part in zip(*results, strict=True))
-        return Segmentation(masks[0], probabilities[0]) if single else Segmentation(masks, probabilities)
+        if single:
+            return results[0]
+        return Segmentation(np.stack([r.mask for r in results]), np.stack([r.probability for r in results]))
 
-    def _segment(self, item: dict[str, Any], first: int) -> tuple[np.ndarray, np.ndarray]:
+    def frame(self, image: np.ndarray, window: tuple[float, float] | None = None) -> Segmentation:
+        """Segment one frame of a cine, so that a caller gets the frames as they are done.
+
+        Args:
+            image: grey values (rows, columns).
+            window: grey values that become 0 and 1; None chooses as ``__call__`` does, from this frame alone.
+
+        Raises:
+            DataError: when the array is no angiogram.
+        """
+        if image.ndim != 2:
+            raise DataError(f"array of shape {image.shape}: expected one frame (rows, columns).")
+        (frame,) = _checked(image)
+        if window is None:
+            window = intensity_range(frame, bits=8 if frame.dtype == np.uint8 else 0)
+        return self._array(frame, window)
+
+    def _array(self, frame: np.ndarray, window: tuple[float, float]) -> Segmentation:
+        from monai.data import MetaTensor
+
+        tensor = MetaTensor(torch.from_numpy(frame.T.astype(np.float32))[None], meta={"intensity_range": window})
+        return self._segment({"image": tensor}, first=1)
+
+    def _segment(self, item: dict[str, Any], first: int) -> Segmentation:
         """Run the transforms from number ``first`` on (0 loads a file), the network and the postprocessing."""
         data: Any = self.preprocessing(item, start=first)
         with torch.no_grad():
             data["pred"] = self.inferer(data["image"][None].to(self.device), self.network)[0].cpu()
         data = self.postprocessing(data)
         mask, probability = (data[key][0].numpy().T for key in ("pred", "probability"))
-        return mask > 0, probability
+        return Segmentation(mask > 0, probability)
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

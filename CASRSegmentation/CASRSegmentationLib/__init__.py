@@ -1,0 +1,1 @@
+"""Everything of the CASRSegmentation module but its plug: conversion, worker process, MRML, widget."""
