@@ -73,16 +73,18 @@ def refinement_table() -> list[str]:
 
 PROTOCOL = """\
 Fold 0 (held-out patient groups), trained on folds 1 to 4; native size; mean of the images, in brackets pooled over the
-pixels of all images; threshold 0.5, stage 3 on; CPU (`experiments/network_results.py`). **The weights in the box went on
-from this network with all five folds** (model card), so that no held-out image is left to measure them on. Ridge filters:
-scikit-image, tuned on folds 1 to 4 for each set by itself (`experiments/ridge_filters.py`, 40 images a set; some tuned
-values lie at the edge of the grid, so that a wider one may add a little). Choices made after fold 0 had been seen: two
-further training stages were added, and the filling of pinholes was switched off; the model card tells them."""
+pixels of all images; threshold 0.5, stage 3 on; CPU (`experiments/network_results.py`). **The weights in the box went
+on from this network with all five folds** (model card), so that no held-out image is left to measure them on. Ridge
+filters: scikit-image, tuned on folds 1 to 4 for each set by itself (`experiments/ridge_filters.py`, 40 images a set;
+some tuned values lie at the edge of the grid, so that a wider one may add a little). Choices made after fold 0 had been
+seen: two further training stages were added, and the filling of pinholes was switched off; the model card tells them.\
+"""
 
 STAGE3 = """\
 What each part of stage 3 does, fold 0, native size, means of the images (limits tuned on folds 1 to 4 by
-`experiments/tune_refinement.py`). Removal raises Dice and clDice on ica_nj and over both sets together, and lowers both on
-the 14 images of dca1; it stays on for the false positives that it takes away, and `"refine": false` leaves it out:"""
+`experiments/tune_refinement.py`). Removal raises Dice and clDice on ica_nj and over both sets together, and lowers both
+on the 14 images of dca1; it stays on for the false positives that it takes away, and `"refine": false` leaves it
+out:"""
 
 
 def fill(path: Path, text: str) -> None:
