@@ -39,11 +39,11 @@ class RefinementParameters:
         direction_length: stretch of a vessel's end that gives its direction and width. 0.025 is 13 pixels of 512.
         max_hole_area: largest hole to be filled. 0.0002 is 52 pixels of 512 x 512; most loops of crossing vessels
             are larger.
-        min_area: smallest component to be kept. 0.0006 is 157 pixels of 512 x 512.
+        min_area: smallest component to be kept. 0.0003 is 79 pixels of 512 x 512.
         min_mean_probability: smallest mean probability of a component, over its pixels from the threshold on.
         min_elongation: smallest elongation of a component, which is its area over the square of its largest width:
             0.8 for a disc, 1 for a square, length over width for a vessel.
-        max_distance: largest distance of a component from the main tree. 0.15 is 77 pixels of 512.
+        max_distance: largest distance of a component from the main tree. 0.05 is 26 pixels of 512.
         far_area: components of at least this area stay at any distance, such as the second artery of a left coronary
             tree whose common trunk is not seen. 0.003 is 786 pixels of 512 x 512.
 
@@ -60,10 +60,10 @@ class RefinementParameters:
     max_cost: float = 0.85
     direction_length: float = 0.025
     max_hole_area: float = 0.0002
-    min_area: float = 0.0006
+    min_area: float = 0.0003
     min_mean_probability: float = 0.8
-    min_elongation: float = 2.0
-    max_distance: float = 0.15
+    min_elongation: float = 3.0
+    max_distance: float = 0.05
     far_area: float = 0.003
 
     def __post_init__(self) -> None:
