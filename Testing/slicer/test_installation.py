@@ -1,0 +1,420 @@
+"""Installation of dependencies: with doubles of the environment, of Slicer's ways to install, and with real pip."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.metadata
+import re
+import subprocess
+import sys
+import types
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import slicer
+from CASRSegmentationLib import installation, packages
+from CASRSegmentationLib.installation import Installation, InstallationDeclined, InstallationError
+from packaging.requirements import Requirement
+from standins import packaging as doubles
+
+COMPLETE = {
+    "torch": "2.9.1+cu128", "numpy": "2.0.2", "scipy": "1.13.1", "monai": "1.6.1", "pytorch-ignite": "0.5.5",
+    "scikit-image": "0.26.0", "opencv-python-headless": "5.0.0.93", "pydicom": "2.4.4", "requests": "2.32.3",
+    "SimpleITK": "2.5.0", "pillow": "11.0.0",
+}  # fmt: skip
+SLICER_510 = {name: COMPLETE[name] for name in ("numpy", "scipy", "pydicom", "requests", "SimpleITK", "pillow")}
+
+
+@dataclass
+class FakePackages:
+    """An environment that is a dictionary."""
+
+    versions: dict[str, str]
+    python: str = "/slicer/bin/PythonSlicer"
+    site_packages: str = "/slicer/lib/Python/lib/python3.12/site-packages"
+
+    def version(self, distribution: str, module: str) -> str | None:
+        return self.versions.get(distribution)
+
+    def requirement(self, text: str) -> Any:
+        return Requirement(text)
+
+    def refresh(self) -> None:
+        pass
+
+
+@dataclass
+class FakeFront:
+    """Slicer with the answer of a user, and installers that enter what they install into the environment."""
+
+    packages: FakePackages
+    answer: bool = True
+    unattended: bool = False
+    extension: bool = True
+    torch: str | None = "2.9.1"
+    torch_error: Exception | None = None
+    pip_error: Exception | None = None
+    pip_does: bool = True
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    calls: list[Any] = field(default_factory=list)
+
+    def confirm(self, title: str, text: str) -> bool:
+        self.asked.append((title, text))
+        return self.answer
+
+    def torch_installer(self) -> Any | None:
+        return self if self.extension else None
+
+    def installTorch(self, askConfirmation: bool, torchVersionRequirement: str) -> Any:  # noqa: N802, N803
+        self.calls.append(("torch", askConfirmation, torchVersionRequirement))
+        if self.torch_error:
+            raise self.torch_error
+        if self.torch:
+            self.packages.versions["torch"] = self.torch
+        return self.torch and types.ModuleType("torch")
+
+    def pip_install(self, requirements: list[str], constraints: Path, requester: str) -> None:
+        self.calls.append(("pip", requirements, constraints.read_text(encoding="utf-8"), requester))
+        if self.pip_error:
+            raise self.pip_error
+        if self.pip_does:
+            self.packages.versions.update({Requirement(line).name: "99" for line in requirements})
+
+
+def make(versions: dict[str, str], **options: Any) -> tuple[Installation, FakeFront]:
+    front = FakeFront(FakePackages(dict(versions)), **options)
+    return Installation(front.packages, front), front
+
+
+def test_nothing_is_asked_when_all_is_there():
+    logic, front = make(COMPLETE)
+    assert logic.missing() == ()
+    assert logic.ensure() == installation.Outcome((), "")
+    assert front.asked == [] and front.calls == []
+
+
+def test_fresh_slicer_asks_once_and_installs_torch_first():
+    logic, front = make(SLICER_510)
+    outcome = logic.ensure()
+    others = ["monai>=1.4", "pytorch-ignite>=0.5.1", "scikit-image>=0.24", "opencv-python-headless>=4.10"]
+    assert [call[0] for call in front.calls] == ["torch", "pip"]
+    assert front.calls[0] == ("torch", False, ">=2.8")
+    assert front.calls[1][1] == others and front.calls[1][3] == "CASR-Net"
+    assert outcome.installed == ("torch>=2.8", *others) and outcome.restart == ""
+    assert len(front.asked) == 1
+    text = front.asked[0][1]
+    for part in ("torch>=2.8", *others, front.packages.python, front.packages.site_packages):
+        assert part in text
+    assert "numpy" not in text
+    assert logic.missing() == ()
+
+
+def test_what_slicer_has_is_pinned_for_pip():
+    logic, front = make(SLICER_510)
+    logic.ensure()
+    pins = front.calls[1][2].splitlines()
+    assert sorted(pins) == sorted([f"{name}=={version}" for name, version in SLICER_510.items()] + ["torch==2.9.1"])
+
+
+def test_declined_installs_nothing():
+    logic, front = make(SLICER_510, answer=False)
+    with pytest.raises(InstallationDeclined, match=r"Nothing was installed.*torch>=2\.8, monai>=1\.4"):
+        logic.ensure()
+    assert front.calls == [] and len(front.asked) == 1
+
+
+def test_testing_mode_installs_nothing_and_does_not_ask():
+    logic, front = make(SLICER_510, unattended=True)
+    with pytest.raises(InstallationDeclined, match="testing mode"):
+        logic.ensure()
+    assert front.calls == [] and front.asked == []
+
+
+def test_without_the_pytorch_extension():
+    logic, front = make(SLICER_510, extension=False)
+    with pytest.raises(InstallationError, match=r"extension 'PyTorch'.*Extensions Manager"):
+        logic.ensure()
+    assert front.calls == [] and front.asked == []
+
+
+def test_the_pytorch_extension_is_not_needed_when_torch_is_there():
+    logic, front = make(SLICER_510 | {"torch": "2.8.0"}, extension=False)
+    logic.ensure()
+    assert [call[0] for call in front.calls] == ["pip"]
+    assert "• torch" not in front.asked[0][1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"torch": None}, "it gave no reason"),
+        ({"torch_error": RuntimeError("no wheel\n for cu999")}, "no wheel for cu999"),
+        ({"torch_error": subprocess.CalledProcessError(1, "ltt")}, "non-zero exit status 1"),
+    ],
+)
+def test_torch_that_cannot_be_installed_stops_all(options, message):
+    logic, front = make(SLICER_510, **options)
+    with pytest.raises(InstallationError, match=message) as caught:
+        logic.ensure()
+    assert "Nothing else was installed" in str(caught.value)
+    assert [call[0] for call in front.calls] == ["torch"]
+
+
+def test_torch_that_is_too_old_is_left_alone():
+    logic, front = make(COMPLETE | {"torch": "2.5.1+cu121"})
+    with pytest.raises(InstallationError, match=r"PyTorch 2\.5\.1\+cu121 is installed, and torch>=2\.8 is needed"):
+        logic.ensure()
+    assert front.calls == [] and front.asked == []
+
+
+@pytest.mark.parametrize(("name", "version"), [("numpy", "1.26.4"), ("scipy", "1.10.0"), ("numpy", None)])
+def test_slicers_own_packages_are_never_replaced(name, version):
+    versions = dict(SLICER_510)
+    del versions[name]
+    logic, front = make(versions | ({name: version} if version else {}))
+    with pytest.raises(InstallationError, match=f"{name} in Slicer is: {version or 'none'}"):
+        logic.ensure()
+    assert front.calls == [] and front.asked == []
+
+
+def test_old_package_is_upgraded_and_named_with_its_version():
+    logic, front = make(COMPLETE | {"monai": "1.3.2"})
+    assert logic.ensure().installed == ("monai>=1.4",)
+    assert "monai>=1.4 (now 1.3.2)" in front.asked[0][1]
+    assert front.calls[0][1] == ["monai>=1.4"]
+
+
+def test_restart_is_advised_when_something_in_use_was_replaced(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage", types.ModuleType("skimage"))
+    logic, _ = make(COMPLETE | {"scikit-image": "0.20.0"})
+    assert "Restart Slicer: scikit-image" in logic.ensure().restart
+
+
+def test_no_restart_when_it_was_not_loaded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "skimage", raising=False)
+    logic, _ = make(COMPLETE | {"scikit-image": "0.20.0"})
+    assert logic.ensure().restart == ""
+
+
+@pytest.mark.parametrize("name", ["opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"])
+def test_another_build_of_opencv_is_kept(name):
+    versions = dict(COMPLETE)
+    del versions["opencv-python-headless"]
+    logic, _ = make(versions | {name: "4.12.0.88"})
+    assert logic.missing() == ()
+    logic, _ = make(versions | {name: "4.5.0"})
+    assert [need.text for need in logic.missing()] == [f"{name}>=4.10"]
+
+
+def test_pip_that_fails():
+    logic, front = make(SLICER_510, pip_error=subprocess.CalledProcessError(1, "pip"))
+    with pytest.raises(InstallationError, match=r"pip could not install monai>=1\.4, .*exit status 1.*internet"):
+        logic.ensure()
+    assert len(front.asked) == 1
+
+
+def test_pip_that_does_nothing_is_noticed():
+    logic, _ = make(SLICER_510, pip_does=False)
+    with pytest.raises(InstallationError, match=r"still missing: monai>=1\.4"):
+        logic.ensure()
+
+
+def test_requirements_have_comments_and_markers(tmp_path):
+    path = tmp_path / "requirements.txt"
+    path.write_text("# text\n\nmonai>=99 # why\ncolorama ; sys_platform == 'never'\n", encoding="utf-8")
+    needs = Installation(FakePackages(dict(COMPLETE)), requirements=path).missing()
+    assert [(need.text, need.installed) for need in needs] == [("monai>=99", "1.6.1")]
+
+
+def test_worker_runs_with_nothing_but_the_requirements(tmp_path):
+    """Every other package is hidden from the process; the bundle is the one under test."""
+    from CASRSegmentationLib import bundles
+
+    script = tmp_path / "run.py"
+    script.write_text(_ONLY_REQUIREMENTS, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), str(bundles.shipped().folder)],
+        capture_output=True, text=True, timeout=300, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "(64, 64)"
+
+
+_ONLY_REQUIREMENTS = """
+import importlib.abc, sys
+HIDDEN = {"PIL", "pydicom", "nrrd", "nibabel", "gdcm", "tensorboard", "tqdm", "matplotlib", "psutil", "fire", "slicer",
+          "jsonschema", "requests", "yaml", "vtk", "pandas", "onnx", "onnxruntime", "onnxscript", "tifffile", "imageio"}
+class Hide(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in HIDDEN:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hide())
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import casr_net
+assert casr_net.__file__.startswith(sys.argv[1]), casr_net.__file__
+frame = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+print(casr_net.Segmenter(device="cpu").frame(frame).mask.shape)
+"""
+
+
+def test_environment_of_this_python():
+    system = packages.SystemPackages()
+    assert system.version("numpy", "numpy") == importlib.metadata.version("numpy")
+    assert system.version("casr-no-such-package", "casr_no_such_package") is None
+    assert system.version("numpy", "casr_no_such_package") is None, "metadata without module: half an installation"
+    assert system.requirement("monai>=1.4").specifier.contains("1.6.1")
+    assert "site-packages" in system.site_packages
+
+
+def test_finding_out_what_is_missing_does_not_import_it():
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
+        "import types; i18n = types.ModuleType('slicer.i18n'); i18n.tr = lambda text: text\n"
+        "sys.modules['slicer'] = types.ModuleType('slicer'); sys.modules['slicer.i18n'] = i18n\n"
+        "from CASRSegmentationLib.installation import Installation\n"
+        "print(Installation().missing())\n"
+        "print([m for m in ('torch', 'monai', 'cv2', 'skimage', 'scipy', 'numpy') if m in sys.modules])\n"
+    )
+    folder = Path(installation.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["()", "[]"]
+
+
+def test_pips_own_parser_serves_where_slicer_has_none(monkeypatch):
+    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
+    requirement = packages.SystemPackages().requirement("monai>=1.4")
+    assert type(requirement).__module__.startswith("pip._vendor") and requirement.specifier.contains("1.6.1")
+
+
+# From here on: what Slicer 5.10 and 5.12 are asked for.
+@pytest.fixture
+def front(monkeypatch):
+    monkeypatch.setattr(slicer.app, "testingEnabled", lambda: False, raising=False)
+    return packages.SlicerFront()
+
+
+def test_question_is_slicers_ok_cancel(front, monkeypatch):
+    asked = []
+
+    def confirm(text, windowTitle=None, parent=None, **kwargs):  # noqa: N803
+        asked.append((text, windowTitle, kwargs))
+        return False
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", confirm)
+    assert front.confirm("title", "text") is False
+    assert asked == [("text", "title", {})]
+    assert front.unattended is False
+
+
+def test_pip_on_slicer_512(front, monkeypatch, tmp_path):
+    calls = []
+
+    def pip_install(requirements, constraints=None, blocking=True, show_progress=True, requester=None):
+        calls.append((requirements, constraints, requester))
+
+    module = types.ModuleType("slicer.packaging")
+    module.pip_install = pip_install
+    monkeypatch.setitem(sys.modules, "slicer.packaging", module)
+    front.pip_install(["monai>=1.4"], tmp_path / "c.txt", "CASR-Net")
+    assert calls == [(["monai>=1.4"], tmp_path / "c.txt", "CASR-Net")]
+
+
+def test_pip_on_slicer_510(front, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setitem(sys.modules, "slicer.packaging", None)
+    monkeypatch.setattr(slicer.util, "pip_install", lambda requirements: calls.append(requirements), raising=False)
+    front.pip_install(["monai>=1.4"], tmp_path / "with blank" / "c.txt", "CASR-Net")
+    assert calls == [["monai>=1.4", "--constraint", str(tmp_path / "with blank" / "c.txt")]]
+
+
+def test_pytorch_extension(front, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    assert front.torch_installer() is None
+    module = types.ModuleType("PyTorchUtils")
+    module.PyTorchUtilsLogic = type("PyTorchUtilsLogic", (), {})
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+    assert isinstance(front.torch_installer(), module.PyTorchUtilsLogic)
+
+
+@pytest.fixture(params=[True, False], ids=["5.12", "5.10"])
+def slicer_of(request):
+    """The doubles of both versions' ways to install."""
+    slicer.app.dialogs.clear()
+    yield request.param, doubles.reset(modern=request.param)
+    doubles.reset()
+    slicer.app.dialogs.clear()
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_whole_way_through_slicer(slicer_of, answer):
+    modern, installer = slicer_of
+    environment = FakePackages(dict(SLICER_510))
+
+    def install(items: list[str]) -> None:
+        if not modern and items[0] != "torch>=2.8":
+            *items, flag, path = items
+            assert flag == "--constraint" and "numpy==2.0.2" in Path(path).read_text(encoding="utf-8")
+        environment.versions.update({Requirement(item).name: "99" for item in items})
+
+    installer.effect, installer.torch = install, types.ModuleType("torch")
+    slicer.app.dialogs.answer(answer)
+    logic = Installation(environment)
+    if answer:
+        assert len(logic.ensure().installed) == 5
+        pip = "slicer.packaging.pip_install" if modern else "slicer.util.pip_install"
+        assert [call[0] for call in installer.calls] == ["PyTorchUtils.installTorch", pip]
+        assert installer.calls[0][2] == {"askConfirmation": False}
+    else:
+        with pytest.raises(InstallationDeclined):
+            logic.ensure()
+        assert installer.calls == []
+    assert [shown.kind for shown in slicer.app.dialogs.shown] == ["okcancel"]
+
+
+def _wheel(folder: Path, name: str, version: str, requires: str = "") -> None:
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    files = {
+        f"{name}.py": "",
+        f"{info}/METADATA": metadata + (f"Requires-Dist: {requires}\n" if requires else ""),
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    digest = {
+        key: base64.urlsafe_b64encode(hashlib.sha256(t.encode()).digest()).rstrip(b"=") for key, t in files.items()
+    }
+    files[f"{info}/RECORD"] = "".join(f"{key},sha256={digest[key].decode()},\n" for key in digest)
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        for key, text in files.items():
+            wheel.writestr(key, text)
+
+
+@pytest.mark.parametrize(("requires", "works"), [("numpy>=9000", False), ("numpy>=1.0", True)])
+def test_real_pip_refuses_to_replace_numpy(tmp_path, requires, works):
+    """A package that wants another numpy than Slicer's cannot be installed, although that numpy can be had."""
+    _wheel(tmp_path, "numpy", "9000.0")
+    _wheel(tmp_path, "casrneeds", "1.0", requires)
+    (tmp_path / "requirements.txt").write_text("casrneeds>=1.0\n", encoding="utf-8")
+    outputs = []
+
+    class Front(FakeFront):
+        def pip_install(self, requirements: list[str], constraints: Path, requester: str) -> None:
+            command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--find-links", str(tmp_path)]
+            done = subprocess.run([*command, *requirements, "-c", str(constraints)], capture_output=True, text=True)
+            outputs.append(done.stdout + done.stderr)
+            done.check_returncode()
+
+    system = packages.SystemPackages()
+    logic = Installation(system, Front(FakePackages({})), tmp_path / "requirements.txt")
+    with pytest.raises(InstallationError) as caught:
+        logic.ensure()
+    if works:  # a dry run installs nothing
+        assert "still missing: casrneeds" in str(caught.value)
+        assert "Would install casrneeds-1.0" in outputs[0]
+    else:
+        assert "pip could not install casrneeds>=1.0" in str(caught.value)
+        assert re.search("conflict", outputs[0], re.IGNORECASE)

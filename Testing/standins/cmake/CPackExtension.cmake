@@ -1,0 +1,6 @@
+foreach(_name README.md LICENSE)
+  if(NOT EXISTS ${CMAKE_SOURCE_DIR}/${_name})
+    message(FATAL_ERROR "${_name} is missing beside the top CMakeLists.txt")
+  endif()
+endforeach()
+include(CPack)

@@ -1,0 +1,23 @@
+# All modules have been added: what is not complete fails here.
+foreach(_key HOMEPAGE CATEGORY CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+  if("${EXTENSION_${_key}}" STREQUAL "")
+    message(FATAL_ERROR "EXTENSION_${_key} is not set")
+  endif()
+endforeach()
+
+get_property(_listed GLOBAL PROPERTY STANDIN_LISTED)
+get_property(_folders GLOBAL PROPERTY STANDIN_FOLDERS)
+list(REMOVE_DUPLICATES _folders)
+foreach(_folder IN LISTS _folders)
+  file(GLOB_RECURSE _found ${_folder}/*)
+  foreach(_file IN LISTS _found)
+    # Neither code nor resource of a module; screenshots are for web pages only.
+    if(_file MATCHES "/(__pycache__|Resources/Screenshots)/|/(CMakeLists[.]txt|README[.]md|${PROJECT_NAME}[.]json)$")
+      continue()
+    endif()
+    if(NOT _file IN_LIST _listed)
+      file(RELATIVE_PATH _name ${_folder} ${_file})
+      message(FATAL_ERROR "'${_name}' is not listed in SCRIPTS or RESOURCES, so that it would not be installed")
+    endif()
+  endforeach()
+endforeach()
