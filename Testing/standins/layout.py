@@ -17,6 +17,7 @@ class SliceView:
         self.renders = 0
         self.window: Any = None
         self.renderer: Any = None
+        self.mapper: Any = None
         self.kept: tuple[Any, ...] = ()  # what must live as long as the window
 
     def mrmlSliceNode(self) -> Any:  # noqa: N802

@@ -46,13 +46,13 @@ def attach(view_name: str = "Red", size: tuple[int, int] = (512, 512)) -> Any:
         mapper = vtk.vtkImageMapper()
         mapper.SetColorWindow(255)
         mapper.SetColorLevel(127.5)
-        mapper.SetInputConnection(logic.GetImageDataConnection())
         actor = vtk.vtkActor2D()
         actor.SetMapper(mapper)
         actor.GetProperty().SetDisplayLocationToBackground()
         renderer.AddViewProp(actor)
         view.window, view.renderer = window, renderer
         view.kept = (interactor, group, actor)
+        view.mapper = mapper
     view.window.SetSize(*size)
     logic.ResizeSliceNode(*size)
     return view
@@ -78,6 +78,8 @@ def render(
         logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
         logic.FitSliceToBackground()
         logic.SnapSliceOffsetToIJK()
+    # The connection is another one with a background than without.
+    view.mapper.SetInputConnection(logic.GetImageDataConnection())
     view.window.Render()
     grabber = vtk.vtkWindowToImageFilter()
     grabber.SetInput(view.window)
