@@ -141,7 +141,8 @@ class ctkFittedTextBrowser(python_qt_class(QtWidgets.QTextBrowser)):  # type: ig
     collapsibleText = forwarded("collapsibleText", "")  # noqa: N815
 
 
-class _Slider(_UiProperties, python_qt_class(QtWidgets.QWidget)):  # type: ignore[misc]
+@_ctk
+class ctkSliderWidget(_UiProperties, python_qt_class(QtWidgets.QWidget)):  # type: ignore[misc]
     """A slider of floats with a spin box beside it, as ctkSliderWidget; ``valueChanged(double)``."""
 
     valueChanged = QtCore.Signal(float)  # noqa: N815
@@ -170,8 +171,8 @@ class _Slider(_UiProperties, python_qt_class(QtWidgets.QWidget)):  # type: ignor
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._standin_slider, 1)
         row.addWidget(self._standin_spin)
-        self._standin_spin.valueChanged.connect(self._standin_changed)
-        self._standin_slider.sliderMoved.connect(self._standin_moved)
+        self._standin_spin.valueChanged.connect(lambda value: self._standin_changed(value))
+        self._standin_slider.sliderMoved.connect(lambda position: self._standin_moved(position))
 
     def _standin_changed(self, value: float) -> None:
         low, high = self.minimum, self.maximum
@@ -196,16 +197,13 @@ class _Slider(_UiProperties, python_qt_class(QtWidgets.QWidget)):  # type: ignor
         self._standin_spin.setRange(low, high)
 
 
-_Slider.__name__ = "ctkSliderWidget"
-ctkSliderWidget = _ctk(_Slider)  # noqa: N816
-
-
 @_ctk
 class ctkDoubleSpinBox(python_qt_class(QtWidgets.QDoubleSpinBox)):  # type: ignore[misc] # noqa: N801
     pass
 
 
-class _PathWidget(_UiProperties, python_qt_class(QtWidgets.QWidget)):  # type: ignore[misc]
+@_ctk
+class ctkPathLineEdit(_UiProperties, python_qt_class(QtWidgets.QWidget)):  # type: ignore[misc]
     ui_properties = (
         "currentPath",
         "label",
@@ -235,8 +233,8 @@ class _PathWidget(_UiProperties, python_qt_class(QtWidgets.QWidget)):  # type: i
         self._standin_button = QtWidgets.QToolButton(self)
         self._standin_button.setText("...")
         row.addWidget(self._standin_button)
-        self._standin_edit.textChanged.connect(self.currentPathChanged)
-        self._standin_button.clicked.connect(self.browse)
+        self._standin_edit.textChanged.connect(lambda text: self.currentPathChanged.emit(text))
+        self._standin_button.clicked.connect(lambda: self.browse())
 
     currentPath = property(lambda s: s._standin_edit.text(), lambda s, v: s._standin_edit.setText(v))  # noqa: N815
 
@@ -253,10 +251,6 @@ class _PathWidget(_UiProperties, python_qt_class(QtWidgets.QWidget)):  # type: i
         path = slicer.app.dialogs.ask("directory", self.label)
         if path:
             self.currentPath = str(path)
-
-
-_PathWidget.__name__ = "ctkPathLineEdit"
-ctkPathLineEdit = _ctk(_PathWidget)  # noqa: N816
 
 
 @_ctk

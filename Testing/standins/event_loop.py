@@ -90,7 +90,7 @@ def collect_errors() -> Iterator[list[BaseException]]:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         errors.append(error)
-        before(kind, error, trace)
+        sys.__excepthook__(kind, error, trace)  # not the hook before: the innermost collector has it
 
     sys.excepthook = hook
     try:

@@ -1,6 +1,6 @@
 """The extension as CMake installs it, so that tests can run on what users get instead of on the source tree.
 
-CASR_EXTENSION_DIR=$(python Testing/standins/installed.py FOLDER) python -m pytest Testing/slicer
+CASR_EXTENSION_DIR=$(python Testing/standins/installed.py FOLDER) python -m pytest Testing/extension
 """
 
 from __future__ import annotations

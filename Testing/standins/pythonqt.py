@@ -35,6 +35,8 @@ _COVERED_METHODS = frozenset(
 )
 _SIGNATURE = re.compile(r"^\s*(\w+)\s*\(([^()]*(?:\([^()]*\))?[^()]*)\)\s*$")
 _INTERNAL = "_standin"
+# True while a .ui file is loaded: PySide6 then sets every widget as an attribute of the outermost one, PythonQt does not.
+loading = False
 
 
 def is_user_class(cls: type) -> bool:
@@ -59,6 +61,20 @@ def _accepted_arguments(slot: Callable[..., Any]) -> int | None:
     return function.__code__.co_argcount - (1 if inspect.ismethod(slot) else 0)
 
 
+def _receiver(slot: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """A function of exactly the signal's arguments, by which PySide6 tells clicked() from clicked(bool)."""
+    accepted = _accepted_arguments(slot)
+    limit = count if accepted is None else min(count, accepted)
+    makers: list[Callable[..., Any]] = [
+        lambda: slot(),
+        lambda a: slot(*(a,)[:limit]),
+        lambda a, b: slot(*(a, b)[:limit]),
+        lambda a, b, c: slot(*(a, b, c)[:limit]),
+        lambda a, b, c, d: slot(*(a, b, c, d)[:limit]),
+    ]
+    return makers[count]
+
+
 class PythonQtObject:
     """What every object of PythonQt has: ``connect("signal(types)", slot)``, ``name``, ``className()``, ``delete()``."""
 
@@ -76,13 +92,7 @@ class PythonQtObject:
             raise ValueError(
                 f"{type(self).__name__} has no signal {signature}; it has {sorted(known) or 'none so named'}."
             )
-        count = parameters.count(",") + 1 if parameters else 0
-        accepted = _accepted_arguments(slot)
-        count = count if accepted is None else min(count, accepted)
-
-        def receive(*values: Any) -> None:
-            slot(*values[:count])
-
+        receive = _receiver(slot, parameters.count(",") + 1 if parameters else 0)
         signal = getattr(self, name)
         signal.connect(receive)
         self.__dict__.setdefault("_standin_slots", {}).setdefault((name, parameters, slot), []).append(receive)
@@ -114,6 +124,8 @@ class PythonQtObject:
     def __setattr__(self, attribute: str, value: Any) -> None:
         kind = type(self)
         descriptor = inspect.getattr_static(kind, attribute, None)
+        if loading and descriptor is None and not attribute.startswith(_INTERNAL) and isinstance(value, QtCore.QObject):
+            return
         if hasattr(type(descriptor), "__set__") or attribute.startswith(_INTERNAL) or is_user_class(kind):
             super().__setattr__(attribute, value)
             return
@@ -258,7 +270,7 @@ class _Cover:
         name, parameters = _split(signature)
         if self._target.metaObject().indexOfSignal(f"{name}({parameters})") < 0:
             raise ValueError(f"{type(self._target).__name__} has no signal {signature}.")
-        getattr(self._target, name).connect(slot)
+        getattr(self._target, name).connect(_receiver(slot, parameters.count(",") + 1 if parameters else 0))
         return True
 
     def __setattr__(self, attribute: str, value: Any) -> None:

@@ -43,9 +43,6 @@ _SCENE_SIGNALS = frozenset({"mrmlSceneChanged(vtkMRMLScene*)"})
 class qMRMLWidget(_WithScene, python_qt_class(QtWidgets.QWidget)):  # type: ignore[misc] # noqa: N801
     mrmlSceneChanged = QtCore.Signal(object)  # noqa: N815
     declared_signals = _SCENE_SIGNALS
-    _standin_entered = False
-    # Of qSlicerAbstractModuleWidget, which is what a module's parent is.
-    isEntered = property(lambda s: s._standin_entered, lambda s, v: setattr(s, "_standin_entered", bool(v)))  # noqa: N815
 
 
 @_qmrml
@@ -319,11 +316,8 @@ class qMRMLSegmentsTableView(_WithScene, python_qt_class(QtWidgets.QWidget)):  #
         return self._standin_node
 
 
-class _MRMLSlider(_WithScene, ctkSliderWidget):  # type: ignore[misc, valid-type]
+@_qmrml
+class qMRMLSliderWidget(_WithScene, ctkSliderWidget):  # type: ignore[misc, valid-type]
     mrmlSceneChanged = QtCore.Signal(object)  # noqa: N815
     declared_signals = _SCENE_SIGNALS
     quantity = forwarded("quantity", "")
-
-
-_MRMLSlider.__name__ = "qMRMLSliderWidget"
-qMRMLSliderWidget = _qmrml(_MRMLSlider)  # noqa: N816

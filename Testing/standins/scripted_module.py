@@ -12,6 +12,8 @@ from typing import Any
 
 import slicer
 
+from standins.qmrml_widgets import qMRMLWidget
+
 __all__ = [
     "ScriptedLoadableModule",
     "ScriptedLoadableModuleLogic",
@@ -154,6 +156,23 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
             getattr(self, name)()
 
 
+class ModulePanel(qMRMLWidget):  # type: ignore[misc, valid-type]
+    """Double of qSlicerScriptedLoadableModuleWidget: the ``parent`` of a module's widget."""
+
+    _standin_entered = False
+    _standin_module = ""
+    isEntered = property(lambda s: s._standin_entered)  # noqa: N815
+
+    def reload(self) -> Any:
+        """Make the Python widget again, from the class that the module has now."""
+        widget = getattr(sys.modules[self._standin_module], f"{self._standin_module}Widget")(self)
+        setattr(slicer.modules, f"{self._standin_module}Widget", widget)
+        widget.setup()
+        if self._standin_entered and hasattr(widget, "enter"):
+            widget.enter()
+        return widget
+
+
 def load_module(path: str | Path, widget: bool = False) -> types.SimpleNamespace:
     """What Slicer does with a scripted module at start, and with ``widget`` on its first opening.
 
@@ -192,26 +211,24 @@ def open_module(name: str) -> tuple[Any, Any]:
     """Make the panel of a loaded module and set it up, without entering it: (widget, qMRMLWidget)."""
     import qt
 
-    panel = slicer.qMRMLWidget()
+    panel = ModulePanel()
+    panel._standin_module = name
     panel.setLayout(qt.QVBoxLayout())
     panel.setMRMLScene(slicer.mrmlScene)
     getattr(slicer.modules, name.lower()).representation = panel
-    widget = getattr(sys.modules[name], f"{name}Widget")(panel)
-    setattr(slicer.modules, f"{name}Widget", widget)
-    widget.setup()
-    return widget, panel
+    return panel.reload(), panel
 
 
 def enter(widget: Any) -> None:
     """The user opens the panel."""
-    widget.parent.isEntered = True
+    widget.parent._standin_entered = True
     if hasattr(widget, "enter"):
         widget.enter()
 
 
 def leave(widget: Any) -> None:
     """The user goes to another module."""
-    widget.parent.isEntered = False
+    widget.parent._standin_entered = False
     if hasattr(widget, "exit"):
         widget.exit()
 

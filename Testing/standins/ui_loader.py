@@ -1,8 +1,7 @@
 """Loads .ui files with the stand-ins. A class that is neither Qt's nor among the stand-ins raises.
 
-Connections of the file ``mrmlSceneChanged(vtkMRMLScene*)`` -> ``setMRMLScene(vtkMRMLScene*)`` are kept in the widgets that
-send them, so that a forgotten connection leaves a selector without scene here as in Slicer. Other connections are made
-by Qt's loader, if sender and receiver have that signal and slot in C++; if not, loading raises.
+Connections of the file are made by name, ``mrmlSceneChanged(vtkMRMLScene*)`` -> ``setMRMLScene(vtkMRMLScene*)`` among them, so
+that a forgotten one leaves a selector without scene here as in Slicer. A signal or slot that is not there raises.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from xml.etree import ElementTree
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
-from standins.pythonqt import native, python_qt_class
+from standins import pythonqt
+from standins.pythonqt import python_qt_class
 
 __all__ = ["QUiLoader", "UnknownWidgetError", "standin"]
 
@@ -75,35 +75,35 @@ class QUiLoader(QtUiTools.QUiLoader):
         self._made, self._unknown = [], []
         path = file if isinstance(file, str) else file.fileName()
         root = ElementTree.parse(path).getroot()
-        device = file if not isinstance(file, str) else QtCore.QFile(file)
-        if not device.isOpen():
-            device.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
-        widget = super().load(device, parent)
+        connections = list(root.iter("connection"))
+        for section in root.findall("connections"):  # made below: Qt's loader only knows signals and slots of C++
+            root.remove(section)
+        buffer = QtCore.QBuffer()
+        buffer.setData(QtCore.QByteArray(ElementTree.tostring(root)))
+        buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
+        self.setWorkingDirectory(QtCore.QFileInfo(path).dir())
+        pythonqt.loading = True
+        try:
+            widget = super().load(buffer, parent)
+        finally:
+            pythonqt.loading = False
         if self._unknown:
             raise UnknownWidgetError(f"{path}: no stand-in for {', '.join(sorted(set(self._unknown)))}.")
         widget.__dict__["_standin_kept"] = self._made
         by_name = {QtCore.QObject.objectName(item): item for item in self._made}
-        for connection in root.iter("connection"):
+        for connection in connections:
             self._connect(path, connection, by_name)
         return widget
 
     def _connect(self, path: str, connection: ElementTree.Element, by_name: dict[str, Any]) -> None:
-        sender, signal, receiver, slot = (str(connection.findtext(k)) for k in ("sender", "signal", "receiver", "slot"))
+        keys = ("sender", "signal", "receiver", "slot")
+        sender, signal, receiver, slot = (str(connection.findtext(key)) for key in keys)
         if sender not in by_name or receiver not in by_name:
             raise UnknownWidgetError(f"{path}: connection of {sender} with {receiver}, which are not both in the file.")
-        source, target = by_name[sender], by_name[receiver]
-        if (signal, slot) == ("mrmlSceneChanged(vtkMRMLScene*)", "setMRMLScene(vtkMRMLScene*)"):
-            if not hasattr(source, "mrmlSceneChanged") or not hasattr(target, "setMRMLScene"):
-                raise UnknownWidgetError(f"{path}: {sender} sends no scene, or {receiver} takes none.")
-            source.mrmlSceneChanged.connect(target.setMRMLScene)
-        elif "::" not in signal:
-            in_cpp = [native(type(item)).__module__.startswith("PySide6") for item in (source, target)]
-            name = slot.split("(")[0]
-            if not all(in_cpp):
-                if not hasattr(target, name) and not hasattr(target, _property_of(name)):
-                    raise UnknownWidgetError(f"{path}: {receiver} has no slot {slot}.")
-                source.connect(signal, getattr(target, name))
-
-
-def _property_of(slot: str) -> str:
-    return slot[3:4].lower() + slot[4:] if slot.startswith("set") else slot
+        function = getattr(by_name[receiver], slot.split("(")[0], None)
+        if not callable(function):
+            raise UnknownWidgetError(f"{path}: {receiver} has no slot {slot}.")
+        try:
+            by_name[sender].connect(signal, lambda *values: function(*values))
+        except ValueError as error:
+            raise UnknownWidgetError(f"{path}: {error}") from error

@@ -1,22 +1,17 @@
-"""Installation of dependencies: with doubles of the environment, of Slicer's ways to install, and with real pip."""
+"""Installation of dependencies, with doubles of the environment and of Slicer's ways to install."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import importlib.metadata
-import re
 import subprocess
 import sys
 import types
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import slicer
-from CASRSegmentationLib import installation, packages
+from CASRSegmentationLib import installation
 from CASRSegmentationLib.installation import Installation, InstallationDeclined, InstallationError
 from packaging.requirements import Requirement
 from standins import packaging as doubles
@@ -230,117 +225,6 @@ def test_requirements_have_comments_and_markers(tmp_path):
     assert [(need.text, need.installed) for need in needs] == [("monai>=99", "1.6.1")]
 
 
-def test_worker_runs_with_nothing_but_the_requirements(tmp_path):
-    """Every other package is hidden from the process; the bundle is the one under test."""
-    from CASRSegmentationLib import bundles
-
-    script = tmp_path / "run.py"
-    script.write_text(_ONLY_REQUIREMENTS, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), str(bundles.shipped().folder)],
-        capture_output=True, text=True, timeout=300, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines()[-1] == "(64, 64)"
-
-
-_ONLY_REQUIREMENTS = """
-import importlib.abc, sys
-HIDDEN = {"PIL", "pydicom", "nrrd", "nibabel", "gdcm", "tensorboard", "tqdm", "matplotlib", "psutil", "fire", "slicer",
-          "jsonschema", "requests", "yaml", "vtk", "pandas", "onnx", "onnxruntime", "onnxscript", "tifffile", "imageio"}
-class Hide(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in HIDDEN:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Hide())
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-import casr_net
-assert casr_net.__file__.startswith(sys.argv[1]), casr_net.__file__
-frame = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
-print(casr_net.Segmenter(device="cpu").frame(frame).mask.shape)
-"""
-
-
-def test_environment_of_this_python():
-    system = packages.SystemPackages()
-    assert system.version("numpy", "numpy") == importlib.metadata.version("numpy")
-    assert system.version("casr-no-such-package", "casr_no_such_package") is None
-    assert system.version("numpy", "casr_no_such_package") is None, "metadata without module: half an installation"
-    assert system.requirement("monai>=1.4").specifier.contains("1.6.1")
-    assert "site-packages" in system.site_packages
-
-
-def test_finding_out_what_is_missing_does_not_import_it():
-    code = (
-        "import sys; sys.path[:0] = sys.argv[1:]\n"
-        "import types; i18n = types.ModuleType('slicer.i18n'); i18n.tr = lambda text: text\n"
-        "sys.modules['slicer'] = types.ModuleType('slicer'); sys.modules['slicer.i18n'] = i18n\n"
-        "from CASRSegmentationLib.installation import Installation\n"
-        "print(Installation().missing())\n"
-        "print([m for m in ('torch', 'monai', 'cv2', 'skimage', 'scipy', 'numpy') if m in sys.modules])\n"
-    )
-    folder = Path(installation.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[:2] == ["()", "[]"]
-
-
-def test_pips_own_parser_serves_where_slicer_has_none(monkeypatch):
-    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
-    requirement = packages.SystemPackages().requirement("monai>=1.4")
-    assert type(requirement).__module__.startswith("pip._vendor") and requirement.specifier.contains("1.6.1")
-
-
-# From here on: what Slicer 5.10 and 5.12 are asked for.
-@pytest.fixture
-def front(monkeypatch):
-    monkeypatch.setattr(slicer.app, "testingEnabled", lambda: False, raising=False)
-    return packages.SlicerFront()
-
-
-def test_question_is_slicers_ok_cancel(front, monkeypatch):
-    asked = []
-
-    def confirm(text, windowTitle=None, parent=None, **kwargs):  # noqa: N803
-        asked.append((text, windowTitle, kwargs))
-        return False
-
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", confirm)
-    assert front.confirm("title", "text") is False
-    assert asked == [("text", "title", {})]
-    assert front.unattended is False
-
-
-def test_pip_on_slicer_512(front, monkeypatch, tmp_path):
-    calls = []
-
-    def pip_install(requirements, constraints=None, blocking=True, show_progress=True, requester=None):
-        calls.append((requirements, constraints, requester))
-
-    module = types.ModuleType("slicer.packaging")
-    module.pip_install = pip_install
-    monkeypatch.setitem(sys.modules, "slicer.packaging", module)
-    front.pip_install(["monai>=1.4"], tmp_path / "c.txt", "CASR-Net")
-    assert calls == [(["monai>=1.4"], tmp_path / "c.txt", "CASR-Net")]
-
-
-def test_pip_on_slicer_510(front, monkeypatch, tmp_path):
-    calls = []
-    monkeypatch.setitem(sys.modules, "slicer.packaging", None)
-    monkeypatch.setattr(slicer.util, "pip_install", lambda requirements: calls.append(requirements), raising=False)
-    front.pip_install(["monai>=1.4"], tmp_path / "with blank" / "c.txt", "CASR-Net")
-    assert calls == [["monai>=1.4", "--constraint", str(tmp_path / "with blank" / "c.txt")]]
-
-
-def test_pytorch_extension(front, monkeypatch):
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
-    assert front.torch_installer() is None
-    module = types.ModuleType("PyTorchUtils")
-    module.PyTorchUtilsLogic = type("PyTorchUtilsLogic", (), {})
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
-    assert isinstance(front.torch_installer(), module.PyTorchUtilsLogic)
-
-
 @pytest.fixture(params=[True, False], ids=["5.12", "5.10"])
 def slicer_of(request):
     """The doubles of both versions' ways to install."""
@@ -374,47 +258,3 @@ def test_whole_way_through_slicer(slicer_of, answer):
             logic.ensure()
         assert installer.calls == []
     assert [shown.kind for shown in slicer.app.dialogs.shown] == ["okcancel"]
-
-
-def _wheel(folder: Path, name: str, version: str, requires: str = "") -> None:
-    info = f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    files = {
-        f"{name}.py": "",
-        f"{info}/METADATA": metadata + (f"Requires-Dist: {requires}\n" if requires else ""),
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    digest = {
-        key: base64.urlsafe_b64encode(hashlib.sha256(t.encode()).digest()).rstrip(b"=") for key, t in files.items()
-    }
-    files[f"{info}/RECORD"] = "".join(f"{key},sha256={digest[key].decode()},\n" for key in digest)
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        for key, text in files.items():
-            wheel.writestr(key, text)
-
-
-@pytest.mark.parametrize(("requires", "works"), [("numpy>=9000", False), ("numpy>=1.0", True)])
-def test_real_pip_refuses_to_replace_numpy(tmp_path, requires, works):
-    """A package that wants another numpy than Slicer's cannot be installed, although that numpy can be had."""
-    _wheel(tmp_path, "numpy", "9000.0")
-    _wheel(tmp_path, "casrneeds", "1.0", requires)
-    (tmp_path / "requirements.txt").write_text("casrneeds>=1.0\n", encoding="utf-8")
-    outputs = []
-
-    class Front(FakeFront):
-        def pip_install(self, requirements: list[str], constraints: Path, requester: str) -> None:
-            command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--find-links", str(tmp_path)]
-            done = subprocess.run([*command, *requirements, "-c", str(constraints)], capture_output=True, text=True)
-            outputs.append(done.stdout + done.stderr)
-            done.check_returncode()
-
-    system = packages.SystemPackages()
-    logic = Installation(system, Front(FakePackages({})), tmp_path / "requirements.txt")
-    with pytest.raises(InstallationError) as caught:
-        logic.ensure()
-    if works:  # a dry run installs nothing
-        assert "still missing: casrneeds" in str(caught.value)
-        assert "Would install casrneeds-1.0" in outputs[0]
-    else:
-        assert "pip could not install casrneeds>=1.0" in str(caught.value)
-        assert re.search("conflict", outputs[0], re.IGNORECASE)

@@ -35,6 +35,8 @@ if not MISSING:
 
     install()
 
+    from standins.angiograms import draw_frames
+
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"slicer extension: tests left out, {REASON}" if MISSING else f"slicer extension: {EXTENSION}"
@@ -98,18 +100,6 @@ def installer(app: Any) -> Any:
     from standins import packaging
 
     return packaging.installer
-
-
-def draw_frames(count: int, rows: int = 96, columns: int = 128) -> np.ndarray:
-    """Frames, uint8 (count, rows, columns), whose dark curve moves down a little from one to the next."""
-    row, column = np.mgrid[0:rows, 0:columns]
-    frames = []
-    for index in range(count):
-        noise = np.random.default_rng(index).normal(0, 3, (rows, columns))
-        center = rows * (0.4 + 0.2 * index / max(count, 1)) + 0.12 * rows * np.sin(column / columns * 6)
-        vessel = np.abs(row - center) < rows * 0.03
-        frames.append(np.clip(170 - 40 * column / columns - 70 * vessel + noise, 0, 255).astype(np.uint8))
-    return np.stack(frames)
 
 
 @pytest.fixture

@@ -95,10 +95,15 @@ def test_connect_passes_as_many_arguments_as_wanted_and_disconnects(app: Any) ->
 
     button.connect("clicked(bool)", none)
     button.connect("clicked( bool )", one)
+    button.connect("clicked()", none)
+    button.click()
+    assert heard == ["none", True, "none"]
+    assert button.disconnect("clicked()", none)
+    heard.clear()
     button.click()
     assert button.disconnect("clicked(bool)", none) and not button.disconnect("clicked(bool)", none)
     button.click()
-    assert heard == ["none", True, False]
+    assert heard == ["none", False, True]
 
 
 @pytest.mark.parametrize("name", ["Signal", "Slot", "Property", "QTextCodec", "QRegExp", "QtCore", "QNothing"])
@@ -120,6 +125,11 @@ def test_objects_made_by_qt_are_strict_too(app: Any) -> None:
     assert button.text == "Install" and button.enabled is False
     with pytest.raises(AttributeError, match="txt"):
         button.txt = "x"
+    heard: list[bool] = []
+    button.connect("clicked(bool)", heard.append)
+    box.button(qt.QDialogButtonBox.Ok).enabled = True
+    button.click()
+    assert heard == [False]
     menu = qt.QMenu()
     action = menu.addAction("Delete")
     assert action.text == "Delete" and menu.actions() == [action]
