@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .sources import FrameSource, frame_node
 
-__all__ = ["ProbabilityVolume"]
+__all__ = ["ProbabilityVolume", "remove_nodes"]
 
 
 class ProbabilityVolume:
@@ -86,10 +87,23 @@ class ProbabilityVolume:
 
     def discard(self) -> None:
         """Remove the nodes."""
-        for node_id in (self.node_id, self._sequence_id):
-            node = slicer.mrmlScene.GetNodeByID(node_id or "")
-            if node is not None:
-                slicer.mrmlScene.RemoveNode(node)
+        remove_nodes((self.node_id, self._sequence_id))
+
+
+def remove_nodes(node_ids: Iterable[str | None]) -> None:
+    """Remove nodes with their display nodes, which the scene would keep; ids of nodes that are gone do not matter."""
+    scene = slicer.mrmlScene
+    for node_id in node_ids:
+        node = scene.GetNodeByID(node_id or "")
+        if node is None:
+            continue
+        displays = [node.GetNthDisplayNode(i) for i in range(node.GetNumberOfDisplayNodes())] if node.IsA(
+            "vtkMRMLDisplayableNode"
+        ) else []  # fmt: skip
+        scene.RemoveNode(node)
+        for display in displays:
+            if display is not None:
+                scene.RemoveNode(display)
 
 
 def _set_image(node: Any, array: np.ndarray, like: Any) -> None:

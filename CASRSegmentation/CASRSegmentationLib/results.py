@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from .frames import FrameError
 from .labelmaps import replace_slice
-from .probabilities import ProbabilityVolume
+from .probabilities import ProbabilityVolume, remove_nodes
 from .sources import FrameSource, frame_node, orientation, still_valid
 
 __all__ = ["COLOR", "FILL_OPACITY", "SEGMENT_ID", "SEGMENT_NAME", "TERMINOLOGY", "ResultError", "ResultWriter"]
@@ -132,10 +132,7 @@ class ResultWriter:
         """Remove what :meth:`prepare` made, if nothing was written; nodes that the user had stay."""
         if self.written:
             return
-        for node_id in reversed(self._made):
-            node = slicer.mrmlScene.GetNodeByID(node_id)
-            if node is not None:
-                slicer.mrmlScene.RemoveNode(node)
+        remove_nodes(reversed(self._made))
         if self.probability is not None:
             self.probability.discard()
         self._made = []
@@ -261,11 +258,10 @@ def place_beside(node: Any, volume: Any) -> None:
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     if hierarchy is None:
         return
-    parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(volume))
-    item = hierarchy.GetItemByDataNode(node)
-    if not parent or parent == hierarchy.GetInvalidItemID():
-        parent = hierarchy.GetSceneItemID()
-    if item == hierarchy.GetInvalidItemID():
+    none = hierarchy.GetInvalidItemID()
+    beside, item = hierarchy.GetItemByDataNode(volume), hierarchy.GetItemByDataNode(node)
+    parent = hierarchy.GetSceneItemID() if beside == none else hierarchy.GetItemParent(beside)
+    if item == none:
         hierarchy.CreateItem(parent, node)
     else:
         hierarchy.SetItemParent(item, parent)

@@ -350,7 +350,7 @@ def test_nothing_is_left_when_nothing_was_written(kind, frame_volume, cine, scen
         pass
     writer.discard()
     left = {scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())}
-    assert [node.GetName() for node in left if node.GetID() not in before and not node.IsA("vtkMRMLDisplayNode")] == []
+    assert [node.GetName() for node in left if node.GetID() not in before] == []
 
 
 def test_what_was_written_stays_after_discard(frame_volume):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
+import shiboken6
 import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
@@ -15,6 +17,13 @@ from standins.ui_loader import standin
 __all__ = ["WIDGETS"]
 
 WIDGETS: dict[str, type] = {}
+
+
+def _refresh_if_alive(reference: Any) -> None:
+    """The observer of a widget may outlive it, or its C++ part."""
+    widget = reference()
+    if widget is not None and shiboken6.isValid(widget):
+        widget._standin_refresh()
 
 
 def _qmrml(cls: Any) -> Any:
@@ -266,7 +275,8 @@ class qMRMLSegmentSelectorWidget(_WithScene, _UiProperties, python_qt_class(QtWi
         if node is not None:
             # As in Slicer, the list follows the segmentation.
             segmentation = node.GetSegmentation()
-            tag = segmentation.AddObserver(vtk.vtkCommand.AnyEvent, lambda *_: self._standin_refresh())
+            alive = weakref.ref(self)
+            tag = segmentation.AddObserver(vtk.vtkCommand.AnyEvent, lambda *_: _refresh_if_alive(alive))
             self._standin_observed = (segmentation, tag)
         self._standin_refresh()
         self.currentNodeChanged.emit(node)

@@ -232,3 +232,16 @@ def test_phantom_cine_in_a_real_process(real_data: Path, tmp_path: Path) -> None
     assert code == 0, log
     assert [m["index"] for m in messages if m["event"] == "frame"] == list(range(14))
     assert all(np.load(folder / f"mask_{i:05d}.npy").shape == frames.shape[1:] for i in range(14))
+
+
+def test_all_frames_of_a_job_have_one_intensity_range(
+    recorder: Recorder, segmenter: Segmenter, angiogram: np.ndarray, tmp_path: Path
+) -> None:
+    frames = np.stack([angiogram.astype(np.uint16) * 16, angiogram.astype(np.uint16) * 4])
+    folder = make_job(tmp_path / "job", frames, device="cpu")
+    recorder.worker.segment(folder)
+    wanted = segmenter(frames)
+    for index in range(2):
+        assert np.allclose(np.load(folder / f"probability_{index:05d}.npy"), wanted.probability[index], atol=1e-6)
+    alone = segmenter.frame(frames[1])
+    assert not np.allclose(alone.probability, wanted.probability[1], atol=1e-3), "the frame alone has another range"

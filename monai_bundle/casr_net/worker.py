@@ -4,7 +4,7 @@
 on standard input, until that is closed. A job folder holds
 
 - ``job.json``: ``indices`` (the caller's number of each frame), ``intensity_range`` ([low, high], grey values that
-  become 0 and 1, or null), ``device``, ``refine``, ``threshold``;
+  become 0 and 1, or null: chosen from all frames of the job), ``device``, ``refine``, ``threshold``;
 - ``frames.npy``: (N, rows, columns), grey values, vessels dark.
 
 For each frame ``mask_<index>.npy`` (uint8, 0 or 1) and ``probability_<index>.npy`` (float32, before refinement) of
@@ -90,12 +90,14 @@ class FrameWorker:
         job, frames = _read_job(folder)
         segmenter = self._loaded(job["device"])
         self._set_refinement(segmenter, job["threshold"], job["refine"])
+        # One for all frames, so that the brightness of a cine does not jump.
+        window = job["intensity_range"] or _window(frames)
         failed = 0
         for number, (index, frame) in enumerate(zip(job["indices"], frames, strict=True), start=1):
             mark = time.perf_counter()
             place: dict[str, Any] = {"event": "frame", "index": index, "number": number, "count": len(frames)}
             try:
-                result = self._segment_frame(segmenter, np.asarray(frame), job["intensity_range"])
+                result = self._segment_frame(segmenter, np.asarray(frame), window)
             except DataError as error:
                 failed += 1
                 self._send(**place, error=str(error))
@@ -210,6 +212,14 @@ def _read_job(folder: Path) -> tuple[dict[str, Any], np.ndarray]:
     _threshold(job["threshold"])
     _flag("refine", job["refine"])
     return job, frames
+
+
+def _window(frames: np.ndarray) -> tuple[float, float] | None:
+    """Grey values of a cine that become 0 and 1; None, the choice of each frame, if a value is not finite."""
+    from .preprocessing import intensity_range
+
+    window = intensity_range(frames, bits=8 if frames.dtype == np.uint8 else 0)
+    return window if np.isfinite(window).all() else None
 
 
 def _threshold(value: Any) -> float:

@@ -1,0 +1,154 @@
+"""What a job is told, and what it tells: plain values, and nodes by their ids."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+from .frames import FrameError, invert
+from .protocol import Job, create_frames
+from .sources import FrameSource, image_time, read_frame
+
+__all__ = ["JobError", "Progress", "Request", "State", "Summary", "store_frames"]
+
+
+class JobError(RuntimeError):
+    """A job came to nothing.
+
+    Attributes:
+        details: the end of the worker's log, or "".
+    """
+
+    def __init__(self, text: str, details: str = "") -> None:
+        super().__init__(text)
+        self.details = details
+
+
+class State(enum.Enum):
+    """What the logic is doing."""
+
+    IDLE = "idle"
+    READING = "reading"
+    STARTING = "starting"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A job.
+
+    Attributes:
+        source: frames, see :func:`sources.describe`.
+        indices: which of them, counted from 0.
+        bundle: bundle folder.
+        segmentation_id: segmentation node to be updated; "" makes a new one.
+        segment_id: segment to be updated; "" is the one named "Coronary artery".
+        threshold: probability from which a pixel is vessel.
+        refine: with contour refinement.
+        invert: the frames show bright vessels.
+        probability: make a probability volume.
+        statistics: make a table of areas.
+        device: "auto", "cpu", "cuda" or "cuda:<number>".
+    """
+
+    source: FrameSource
+    indices: tuple[int, ...]
+    bundle: Path
+    segmentation_id: str = ""
+    segment_id: str = ""
+    threshold: float = 0.5
+    refine: bool = True
+    invert: bool = False
+    probability: bool = False
+    statistics: bool = False
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a job stands.
+
+    Attributes:
+        number, count: frames that are done, and all of them.
+        seconds_left: estimate from the frames done so far; None before the first.
+        text: what is being done now.
+    """
+
+    number: int
+    count: int
+    seconds_left: float | None
+    text: str
+
+
+@dataclass
+class Summary:
+    """What a job has made.
+
+    Attributes:
+        pixels: pixels of the mask by frame, counted from 0; frames that failed are not among them.
+        failed: reason by frame.
+        warnings: what the user should know.
+        device: on which the network ran, or "".
+        seconds: from the start to the end.
+        segmentation_id, segment_id, probability_id, table_id: nodes; "" for what was not made.
+    """
+
+    pixels: dict[int, int] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    device: str = ""
+    seconds: float = 0.0
+    segmentation_id: str = ""
+    segment_id: str = ""
+    probability_id: str = ""
+    table_id: str = ""
+
+    def text(self) -> str:
+        """One line for the user."""
+        line = _("{count} frame(s) segmented in {seconds:.1f} s on {device}.").format(
+            count=len(self.pixels), seconds=self.seconds, device=self.device or "?"
+        )
+        if self.failed:
+            first = min(self.failed)
+            line += " " + _("{count} failed; the first, frame {number}: {reason}").format(
+                count=len(self.failed), number=first + 1, reason=self.failed[first]
+            )
+        empty = sorted(index + 1 for index, pixels in self.pixels.items() if not pixels)
+        if empty:
+            line += " " + _("No vessel was found in frame(s) {frames}.").format(
+                frames=", ".join(str(number) for number in empty)
+            )
+        return line
+
+
+def store_frames(request: Request, folder: Path) -> Iterator[tuple[int, int]]:
+    """Write the job folder that the worker reads, one frame a step; the last step completes it.
+
+    Yields:
+        each frame's index, and when its pixels changed last.
+
+    Raises:
+        FrameError: when a frame is gone or does not fit to the others; OSError: when it cannot be written.
+    """
+    frames = None
+    for number, index in enumerate(request.indices):
+        changed = image_time(request.source, index)
+        frame = read_frame(request.source, index)
+        if request.invert:
+            frame = invert(frame)
+        if frames is None:
+            frames = create_frames(folder, (len(request.indices), *frame.shape), frame.dtype)
+        elif frame.dtype != frames.dtype:
+            raise FrameError(
+                _("{label} has pixels of type {type}, the frames before have {other}.").format(
+                    label=request.source.label(index), type=frame.dtype, other=frames.dtype
+                )
+            )
+        frames[number] = frame
+        yield index, changed
+    del frames  # closed before another process reads it
+    Job(request.indices, None, request.device, request.refine, request.threshold).save(folder)
