@@ -1,4 +1,4 @@
-"""CASR Segmentation: coronary arteries in X-ray angiograms, single frames and cines. The plug; see CASRSegmentationLib."""
+"""CASR Segmentation: coronary arteries in X-ray angiograms. Only the plug; see CASRSegmentationLib."""
 
 from __future__ import annotations
 
@@ -28,19 +28,22 @@ class CASRSegmentation(ScriptedLoadableModule):
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         self.parent.dependencies = ["Segmentations", "Sequences", "Volumes", "SubjectHierarchy", "Tables"]
         self.parent.contributors = ["CASR-Net contributors"]
-        self.parent.helpText = _(
-            "Finds the coronary arteries in X-ray angiograms: a frame, a range, or all frames of a cine. "
-            "For research only, not a medical device."
-        ) + self.getDefaultModuleDocumentationLink()
+        self.parent.helpText = (
+            _(
+                "Finds the coronary arteries in X-ray angiograms: a frame, a range, or all frames of a cine. "
+                "For research only, not a medical device."
+            )
+            + self.getDefaultModuleDocumentationLink()
+        )
         self.parent.acknowledgementText = _(
-            "An open implementation of the method of CASR-Net (arXiv 2510.27315). Its authors published neither code nor "
-            "weights; the weights here are ours."
+            "An open implementation of the method of CASR-Net (arXiv 2510.27315). Its authors published neither code "
+            "nor weights; the weights here are ours."
         )
         slicer.app.connect("startupCompleted()", sample_data.register)
 
 
 class CASRSegmentationTest(ScriptedLoadableModuleTest):
-    """Self test in Slicer: the synthetic cine, two of its frames. Without the Python packages it checks the loading alone."""
+    """Self test in Slicer: two frames of the synthetic cine. Without the Python packages it only loads them."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
@@ -55,7 +58,11 @@ class CASRSegmentationTest(ScriptedLoadableModuleTest):
         self.assertEqual((source.kind, source.count), ("sequence", browser.GetNumberOfItems()))
         missing = Installation().missing()
         if missing:
-            self.delayDisplay(_("Not installed, so the network was not run: {names}").format(names=", ".join(need.text for need in missing)))
+            self.delayDisplay(
+                _("Not installed, so the network was not run: {names}").format(
+                    names=", ".join(need.text for need in missing)
+                )
+            )
             return
         folder = Path(settings.bundle().folder)
         summary = CASRSegmentationLogic().process(Request(source, (4, 5), folder, device="cpu", statistics=True))

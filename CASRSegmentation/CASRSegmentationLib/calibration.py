@@ -72,7 +72,9 @@ def calibration(source: FrameSource) -> Calibration:
         kind = _value(uid, _CALIBRATION_TYPE).strip()
         spacing = _numbers(_value(uid, _PIXEL_SPACING))
         if kind in ("GEOMETRY", "FIDUCIAL") and spacing is not None:
-            return Calibration(*spacing, False, _("Pixel size calibrated in the DICOM file ({kind}).").format(kind=kind))
+            return Calibration(
+                *spacing, False, _("Pixel size calibrated in the DICOM file ({kind}).").format(kind=kind)
+            )
         detector = _numbers(_value(uid, _DETECTOR_SPACING))
         factor = _numbers(_value(uid, _MAGNIFICATION))
         if detector is not None and factor is not None:
@@ -80,7 +82,10 @@ def calibration(source: FrameSource) -> Calibration:
             note = _("Pixel size estimated from the detector's spacing and the estimated magnification {factor:g}.")
             return Calibration(row, column, True, note.format(factor=factor[0]))
     return Calibration(
-        None, None, False, _("No calibration is stated, so that no millimetres are given: the spacing is the detector's.")
+        None,
+        None,
+        False,
+        _("No calibration is stated, so that no millimetres are given: the spacing is the detector's."),
     )
 
 

@@ -82,8 +82,8 @@ def network_dtype(frame: np.ndarray) -> np.ndarray:
 def invert(frame: np.ndarray) -> np.ndarray:
     """Grey values the other way round, without loss and in the same way for all frames of a cine.
 
-    Unsigned v becomes the type's maximum - v, signed v becomes -1 - v, float v becomes -v. The worker scales what it gets
-    from low to high, so that only the order counts.
+    Unsigned v becomes the type's maximum - v, signed v becomes -1 - v, float v becomes -v. The worker scales what it
+    gets from low to high, so that only the order counts.
     """
     return np.invert(frame) if frame.dtype.kind in "ui" else -frame
 
@@ -106,13 +106,15 @@ class Orientation:
     def from_matrix(cls, ijk_to_ras: np.ndarray) -> Orientation:
         """Orientation of a volume with this matrix, (4, 4).
 
-        The axial view has left (-R) at its right and anterior (+A) at the top. Axes that are turned by less than 45 degrees
+        The axial view has left (-R) at its right and anterior (+A) at the top. Axes turned by less than 45 degrees
         count as the nearest of these, which is our choice; of others (permuted axes) the array is used as it is.
         """
         axes = np.asarray(ijk_to_ras, float)[:3, :2]
         column, row = (axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-12)).T
         if abs(column[0]) < _NEAREST or abs(row[1]) < _NEAREST:
-            return cls(note=_("The image does not stand in the axial plane; its rows and columns are used as they are."))
+            return cls(
+                note=_("The image does not stand in the axial plane; its rows and columns are used as they are.")
+            )
         aligned = min(abs(column[0]), abs(row[1])) >= ALIGNED
         note = "" if aligned else _("The image is oblique; it is turned to the nearest position on the screen.")
         return cls(flip_rows=bool(row[1] > 0), flip_columns=bool(column[0] > 0), note=note)

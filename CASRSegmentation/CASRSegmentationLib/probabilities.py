@@ -57,7 +57,7 @@ class ProbabilityVolume:
         display.SetWindowLevelMinMax(0, 1)
 
     def write(self, index: int, probability: np.ndarray) -> None:
-        """Store a map, float32 (rows, columns) in the orientation of the volume's array; nothing if the node is gone."""
+        """Store a map, float32 (rows, columns) as the volume's array lies; nothing if the node is gone."""
         scene = slicer.mrmlScene
         node = scene.GetNodeByID(self.node_id)
         if node is None:

@@ -25,7 +25,8 @@ TERMINOLOGY = (
 """SNOMED CT 41801008, as Slicer's terminology module writes it."""
 COLOR = (216 / 255, 101 / 255, 79 / 255)
 """Slicer's color of arteries; its terminology has none for coronary arteries."""
-FILL_OPACITY = 0.4
+FILL_OPACITY = 0.7
+"""Of the segment; Slicer halves it by default, so that the vessel is seen below."""
 
 
 class ResultError(RuntimeError):
@@ -247,7 +248,7 @@ class ResultWriter:
         return item
 
     def _show(self, index: int) -> None:
-        """If the user looks at this frame, what is shown has to follow; otherwise an edit would bring the old one back."""
+        """A frame that the user looks at has to be shown anew; otherwise an edit would bring the old mask back."""
         browser = slicer.mrmlScene.GetNodeByID(self._source.browser_id)
         if browser.GetSelectedItemNumber() == index:
             slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
@@ -265,4 +266,3 @@ def place_beside(node: Any, volume: Any) -> None:
         hierarchy.CreateItem(parent, node)
     else:
         hierarchy.SetItemParent(item, parent)
-

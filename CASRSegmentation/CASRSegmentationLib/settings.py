@@ -1,4 +1,4 @@
-"""What belongs to the user and the computer rather than to the scene: device and bundle folder, in Slicer's settings."""
+"""What belongs to user and computer rather than to the scene: device and bundle folder, in Slicer's settings."""
 
 from __future__ import annotations
 

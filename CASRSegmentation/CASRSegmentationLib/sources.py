@@ -16,8 +16,8 @@ from slicer.i18n import tr as _
 from .frames import FrameError, Orientation, checked_size, luminance, network_dtype
 
 __all__ = [
-    "FrameSource", "current_index", "describe", "frame_node", "image_time", "orientation", "read_frame", "slice_in_view",
-    "still_valid",
+    "FrameSource", "current_index", "describe", "frame_node", "image_time", "orientation", "read_frame",
+    "slice_in_view", "still_valid",
 ]  # fmt: skip
 
 PARALLEL = 0.999
@@ -57,8 +57,8 @@ class FrameSource:
 def describe(volume: Any) -> FrameSource:
     """Look at a volume node.
 
-    A proxy of a sequence with more than one item is a cine; a sequence of one item, as which Slicer loads a single XA frame,
-    is a single frame; more than one slice, as which a cine comes by drag and drop, is a stack.
+    A proxy of a sequence with more than one item is a cine; a sequence of one item, as which Slicer loads a single XA
+    frame, is a single frame; more than one slice, as which a cine comes by drag and drop, is a stack.
 
     Raises:
         FrameError: when it cannot hold an angiogram.
@@ -176,14 +176,14 @@ def read_frame(source: FrameSource, index: int) -> np.ndarray:
 
 
 def orientation(source: FrameSource, index: int) -> Orientation:
-    """How the frame's array stands on the screen. A parent transform is not looked at: it moves the image, as a user wants it."""
+    """How the frame's array stands on the screen, without parent transforms: they move the image as a user wants it."""
     matrix = vtk.vtkMatrix4x4()
     frame_node(source, index).GetIJKToRASMatrix(matrix)
     return Orientation.from_matrix(slicer.util.arrayFromVTKMatrix(matrix))
 
 
 def image_time(source: FrameSource, index: int) -> int:
-    """When the frame's pixels changed last. Of a cine it is the frame's own time: the proxy changes with every scroll."""
+    """When the frame's pixels changed last; of a cine the frame's own, since the proxy changes with every scroll."""
     return int(frame_node(source, index).GetImageData().GetMTime())
 
 

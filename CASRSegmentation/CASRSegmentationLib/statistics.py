@@ -18,8 +18,8 @@ __all__ = ["statistics_table"]
 def statistics_table(source: FrameSource, pixels: Mapping[int, int], calibration: Calibration) -> Any:
     """A new table node: one row a frame that was segmented, in their order.
 
-    Columns: "Frame" (counted from 1), "Area (px)", and with a calibration "Area (mm2)" or, where the scale is an estimate,
-    "Area (mm2, estimated)". Without one there is no such column; the node's description tells the reason.
+    Columns: "Frame" (counted from 1), "Area (px)", and with a calibration "Area (mm2)" or, where the scale is an
+    estimate, "Area (mm2, estimated)". Without one there is no such column; the node's description tells the reason.
 
     Args:
         source: the frames.

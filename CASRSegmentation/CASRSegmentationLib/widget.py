@@ -133,7 +133,11 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
         except FrameError as error:
             problem = info = str(error)
         source = self._source
-        if source is not None and source != before and not 1 <= parameters.firstFrame <= parameters.lastFrame <= source.count:
+        if (
+            source is not None
+            and source != before
+            and not 1 <= parameters.firstFrame <= parameters.lastFrame <= source.count
+        ):
             parameters.firstFrame = 1
         if source is not None and source != before:
             parameters.lastFrame = source.count

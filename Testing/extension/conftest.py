@@ -1,7 +1,7 @@
-"""Fixtures of the tests of the Slicer extension: real scene and logics of slicer-core, stand-ins for Qt (Testing/standins).
+"""Fixtures of the Slicer extension's tests: real scene and logics of slicer-core, stand-ins for Qt (Testing/standins).
 
-CASR_EXTENSION_DIR names the folder with CASRSegmentation.py to be tested, an installed tree for instance; without it the
-repository's is.
+CASR_EXTENSION_DIR names the folder with CASRSegmentation.py to be tested, an installed tree for instance; without it
+the repository's is.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def stack_volume(make_volume: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def make_cine(scene: Any) -> Callable[..., Any]:
-    """``make_cine(frames=6 or array, name=..., vector=False)`` -> SimpleNamespace(volume, browser, sequence, frames)."""
+    """``make_cine(frames=6 or array, name=..., vector=False)`` -> namespace(volume, browser, sequence, frames)."""
     return lambda *arguments, **options: _cine(scene, *arguments, **options)
 
 

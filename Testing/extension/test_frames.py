@@ -72,7 +72,17 @@ def test_luminance_keeps_the_type():
 
 @pytest.mark.parametrize(
     ("given_type", "wanted"),
-    [("u1", "u1"), ("u2", "u2"), ("i2", "i2"), ("i1", "i2"), ("i4", "f4"), ("u4", "f4"), ("i8", "f4"), ("f8", "f4"), ("f4", "f4")],
+    [
+        ("u1", "u1"),
+        ("u2", "u2"),
+        ("i2", "i2"),
+        ("i1", "i2"),
+        ("i4", "f4"),
+        ("u4", "f4"),
+        ("i8", "f4"),
+        ("f8", "f4"),
+        ("f4", "f4"),
+    ],
 )
 def test_type_for_the_network(given_type, wanted):
     frame = np.arange(100, dtype=given_type).reshape(10, 10)

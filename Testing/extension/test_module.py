@@ -1,4 +1,4 @@
-"""The plug: what Slicer lists, sample data, self test; without main window and without torch. [stand-in Qt, real scene]"""
+"""The plug: what Slicer lists, self test; without main window and without torch. [stand-in Qt, real scene]"""
 
 from __future__ import annotations
 

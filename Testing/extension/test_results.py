@@ -129,7 +129,7 @@ def test_file_is_read_by_slicerio(frame_volume, frame_pixels, tmp_path):
     rows, columns = np.flatnonzero(wanted.any(1)), np.flatnonzero(wanted.any(0))
     assert voxels.sum() == wanted.sum()
     inside = voxels[..., 0][np.ix_(*(np.flatnonzero(voxels[..., 0].any(axis)) for axis in (1, 0)))]
-    assert (inside.T == wanted[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]).all()
+    assert (wanted[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] == inside.T).all()
 
 
 def test_saved_segmentation_comes_back_on_the_same_pixels(frame_volume, frame_pixels, tmp_path):
@@ -269,7 +269,12 @@ def test_second_run_on_a_cine_keeps_the_other_frames_and_segments(cine):
     stent[0, 60:70, 60:70] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(stent, first.segmentation, other, cine.volume)
     sequences = len(slicer.util.getNodesByClass("vtkMRMLSequenceNode"))
-    second = run(source, first.segmentation, frames=(1, 2), masks={1: blob(cine.frames[0].shape, 2), 2: blob(cine.frames[0].shape, 3)})
+    second = run(
+        source,
+        first.segmentation,
+        frames=(1, 2),
+        masks={1: blob(cine.frames[0].shape, 2), 2: blob(cine.frames[0].shape, 3)},
+    )
     assert len(slicer.util.getNodesByClass("vtkMRMLSequenceNode")) == sequences
     for index, row in ((0, 20), (1, 2), (2, 3), (5, 25)):
         select(cine, index)

@@ -108,7 +108,7 @@ def test_what_is_no_angiogram_is_refused(make_volume, scene):
         sources.describe(slicer.vtkMRMLScalarVolumeNode())
     with pytest.raises(FrameError, match="holds no image"):
         sources.describe(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty"))
-    with pytest.raises(FrameError, match="^tiny: 20 x 10 pixels"):
+    with pytest.raises(FrameError, match=r"^tiny: 20 x 10 pixels"):
         sources.describe(make_volume(np.zeros((10, 20), np.uint8), name="tiny"))
     with pytest.raises(FrameError, match="2 components"):
         sources.describe(make_volume(np.zeros((40, 40, 2), np.uint8), name="flow", vector=True))
@@ -137,7 +137,7 @@ def test_frame_of_another_size_is_refused(cine):
 def test_frame_that_is_not_finite_is_named(make_volume):
     pixels = np.zeros((64, 64), np.float32)
     pixels[0, 0] = np.nan
-    with pytest.raises(FrameError, match="^nan: pixels that are not finite"):
+    with pytest.raises(FrameError, match=r"^nan: pixels that are not finite"):
         sources.read_frame(sources.describe(make_volume(pixels, name="nan")), 0)
 
 

@@ -28,7 +28,8 @@ from standins.ui_loader import UnknownWidgetError
 @pytest.mark.parametrize(
     ("kind", "attribute"),
     [
-        ("QLineEdit", "text"), ("QCheckBox", "checked"), ("QWidget", "visible"), ("QWidget", "enabled"), ("QWidget", "width"),
+        ("QLineEdit", "text"), ("QCheckBox", "checked"), ("QWidget", "visible"), ("QWidget", "enabled"),
+        ("QWidget", "width"),
         ("QComboBox", "currentText"), ("QSpinBox", "value"), ("QProgressBar", "value"), ("QTimer", "interval"),
     ],
 )  # fmt: skip
@@ -179,7 +180,8 @@ def test_exception_in_a_slot_or_observer_is_not_lost(app: Any, scene: Any) -> No
 # .ui files
 UI = """<?xml version="1.0" encoding="UTF-8"?><ui version="4.0"><class>Panel</class>
 <widget class="qMRMLWidget" name="Panel"><layout class="QFormLayout" name="formLayout">
-<item row="0" column="0"><widget class="QLabel" name="label"><property name="text"><string>Volume:</string></property></widget></item>
+<item row="0" column="0"><widget class="QLabel" name="label">
+<property name="text"><string>Volume:</string></property></widget></item>
 <item row="0" column="1"><widget class="{selector}" name="selector">
 <property name="nodeTypes"><stringlist><string>vtkMRMLScalarVolumeNode</string></stringlist></property>
 <property name="noneEnabled"><bool>true</bool></property>
@@ -188,10 +190,12 @@ UI = """<?xml version="1.0" encoding="UTF-8"?><ui version="4.0"><class>Panel</cl
 <property name="text"><string>More</string></property><property name="collapsed"><bool>true</bool></property>
 <layout class="QVBoxLayout" name="verticalLayout"><item><widget class="ctkSliderWidget" name="threshold">
 <property name="maximum"><double>1.0</double></property><property name="value"><double>0.5</double></property>
-<property name="SlicerParameterName" stdset="0"><string>threshold</string></property></widget></item></layout></widget></item>
+<property name="SlicerParameterName" stdset="0"><string>threshold</string></property></widget></item>
+</layout></widget></item>
 </layout></widget>
 <connections>{connection}</connections></ui>"""
-CONNECTION = """<connection><sender>Panel</sender><signal>mrmlSceneChanged(vtkMRMLScene*)</signal><receiver>selector</receiver>
+CONNECTION = """<connection><sender>Panel</sender><signal>mrmlSceneChanged(vtkMRMLScene*)</signal>
+<receiver>selector</receiver>
 <slot>setMRMLScene(vtkMRMLScene*)</slot></connection>"""
 
 

@@ -1,4 +1,4 @@
-"""Slicer's application without its desktop: the real scene and the real module logics, and a double of ``slicer.app``."""
+"""Slicer's application without its desktop: real scene, real module logics, and a double of ``slicer.app``."""
 
 from __future__ import annotations
 

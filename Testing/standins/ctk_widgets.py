@@ -1,4 +1,4 @@
-"""The module ``ctk``: the widgets of the Common Toolkit that a module is likely to use. Any other raises AttributeError."""
+"""The module ``ctk``: widgets of the Common Toolkit that a module is likely to use. Others raise AttributeError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doubles of qSlicerSegmentEditorScriptedEffect and its factory. Every data call goes to the real vtkSlicerSegmentEditorLogic."""
+"""Doubles of qSlicerSegmentEditorScriptedEffect and its factory. Data calls go to the real logic."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class EffectFactory:
 
 
 class ScriptedEffect:
-    """``qSlicerSegmentEditorScriptedEffect``. What the C++ class does not have raises AttributeError, reading or writing.
+    """``qSlicerSegmentEditorScriptedEffect``. What the C++ class does not have raises AttributeError.
 
     Attributes (of the stand-in only):
         actors: (view name, actor) added and not removed; selected: names given to ``selectEffect``.
@@ -73,7 +73,8 @@ class ScriptedEffect:
 
     __slots__ = (
         "_active", "_frame", "_logic", "_python", "actors", "captureMouseMoveEventsInSliceView",
-        "captureMouseMoveEventsInThreeDView", "name", "perSegment", "requireSegments", "selected", "showEffectCursorInSliceView",
+        "captureMouseMoveEventsInThreeDView", "name", "perSegment", "requireSegments", "selected",
+        "showEffectCursorInSliceView",
         "showEffectCursorInThreeDView", "title",
     )  # fmt: skip
 

@@ -71,7 +71,8 @@ def _packaging_module() -> types.ModuleType:
     module = types.ModuleType("slicer.packaging")
 
     def pip_install(
-        requirements: Any, constraints: Any = None, no_deps_requirements: Any = None, skip_packages: list[str] | None = None,
+        requirements: Any, constraints: Any = None, no_deps_requirements: Any = None,
+        skip_packages: list[str] | None = None,
         blocking: bool = True, show_progress: bool = True, requester: str | None = None, parent: Any = None,
         logCallback: Any = None, completedCallback: Any = None,  # noqa: N803
     ) -> list[str] | None:  # fmt: skip
@@ -83,7 +84,8 @@ def _packaging_module() -> types.ModuleType:
 
     def pip_ensure(
         requirements: Any, constraints: Any = None, skip_packages: list[str] | None = None, prompt_install: bool = True,
-        prompt_restart: bool = True, requester: str | None = None, skip_in_testing: bool = True, show_progress: bool = True,
+        prompt_restart: bool = True, requester: str | None = None, skip_in_testing: bool = True,
+        show_progress: bool = True,
     ) -> list[str] | None:  # fmt: skip
         import slicer
 

@@ -1,8 +1,8 @@
-"""The module ``qt`` as PythonQt gives it to Slicer's Python, on PySide6: properties are attributes, signatures are strings.
+"""The module ``qt`` as PythonQt gives it to Slicer's Python, on PySide6: properties are attributes, signatures strings.
 
 A class of the module is a subclass, made on first use, of the PySide6 class of that name. It is stricter than either
-library: a property called as a method, a signal that does not exist and an attribute that does not exist all raise, where
-Slicer would fail in silence or only at run time.
+library: a property called as a method, and a signal or an attribute that does not exist all raise, where Slicer
+ would fail in silence or only at run time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COVERED_METHODS = frozenset(
 )
 _SIGNATURE = re.compile(r"^\s*(\w+)\s*\(([^()]*(?:\([^()]*\))?[^()]*)\)\s*$")
 _INTERNAL = "_standin"
-# True while a .ui file is loaded: PySide6 then sets every widget as an attribute of the outermost one, PythonQt does not.
+# True while a .ui file is loaded: PySide6 then makes every widget an attribute of the outermost one, PythonQt does not.
 loading = False
 
 
@@ -76,7 +76,7 @@ def _receiver(slot: Callable[..., Any], count: int) -> Callable[..., Any]:
 
 
 class PythonQtObject:
-    """What every object of PythonQt has: ``connect("signal(types)", slot)``, ``name``, ``className()``, ``delete()``."""
+    """What all objects of PythonQt have: ``connect("signal(types)", slot)``, ``name``, ``className()``."""
 
     # Signals that a stand-in declares in Python, whose C++ signature PySide6 cannot tell: {"name(type)", ...}
     declared_signals: frozenset[str] = frozenset()

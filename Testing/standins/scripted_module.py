@@ -26,8 +26,8 @@ class ModuleParent:
     """Double of qSlicerScriptedLoadableModule: the ``parent`` of a module. Other attributes raise."""
 
     __slots__ = (
-        "acknowledgementText", "associatedNodeTypes", "categories", "contributors", "dependencies", "helpText", "hidden",
-        "icon", "index", "path", "title", "widgetRepresentationCreationEnabled",
+        "acknowledgementText", "associatedNodeTypes", "categories", "contributors", "dependencies", "helpText",
+        "hidden", "icon", "index", "path", "title", "widgetRepresentationCreationEnabled",
     )  # fmt: skip
 
     def __init__(self, path: str) -> None:
@@ -176,8 +176,8 @@ class ModulePanel(qMRMLWidget):  # type: ignore[misc, valid-type]
 def load_module(path: str | Path, widget: bool = False) -> types.SimpleNamespace:
     """What Slicer does with a scripted module at start, and with ``widget`` on its first opening.
 
-    The module's folder comes on ``sys.path``, the class of the file's name gets its parent, ``slicer.modules`` its entry;
-    ``startupCompleted()`` is then sent.
+    The module's folder comes on ``sys.path``, the class of the file's name gets its parent, ``slicer.modules`` its
+    entry; ``startupCompleted()`` is then sent.
 
     Returns:
         python: the Python module; parent: its :class:`ModuleParent`; module: the ScriptedLoadableModule;

@@ -1,7 +1,7 @@
 """Loads .ui files with the stand-ins. A class that is neither Qt's nor among the stand-ins raises.
 
-Connections of the file are made by name, ``mrmlSceneChanged(vtkMRMLScene*)`` -> ``setMRMLScene(vtkMRMLScene*)`` among them, so
-that a forgotten one leaves a selector without scene here as in Slicer. A signal or slot that is not there raises.
+Connections of the file are made by name, ``mrmlSceneChanged(vtkMRMLScene*)`` -> ``setMRMLScene(vtkMRMLScene*)`` among
+them, so that a forgotten one leaves a selector without scene here as in Slicer. Unknown signals and slots raise.
 """
 
 from __future__ import annotations
