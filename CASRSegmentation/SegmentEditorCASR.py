@@ -29,7 +29,7 @@ class SegmentEditorCASR(ScriptedLoadableModule):
 
 
 def register_effect() -> None:
-    """Register the effect with the Segment Editor's factory; a failure is logged, since Slicer must start all the same."""
+    """Register the effect with the Segment Editor's factory; a failure is logged, since Slicer must start anyway."""
     try:
         import qSlicerSegmentationsEditorEffectsPythonQt as effects
         import SegmentEditorCASRLib  # noqa: F401 - setPythonSource takes the class from this package if it is loaded

@@ -148,8 +148,9 @@ class ResultWriter:
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
         self._made.append(node.GetID())
         node.CreateDefaultDisplayNodes()
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+        # The transform first: the geometry is that of the volume as seen from the segmentation.
         node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
         place_beside(node, volume)
         self.segmentation, self._segmentation_id = node, node.GetID()
 

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from CASRSegmentationLib import settings
 from CASRSegmentationLib.frames import FrameError
+from CASRSegmentationLib.installation import Installation, InstallationDeclined, InstallationError
 from CASRSegmentationLib.signal import Signal
 from slicer.i18n import tr as _
 
 from .choices import Choices
-from .environment import bundle_folder, device, missing_dependencies
+from .maps import FrameKey, ProbabilityMap
 from .preview import Preview
-from .session import FrameKey, ProbabilityMap, Session
+from .session import Session
 from .target import Target, current_target
 from .task import Task
 from .writer import WriteError, write_slice
@@ -43,6 +45,7 @@ class Controller(slicer.util.VTKObservationMixin):
         self.problem = ""
         self.session = Session()
         self.preview = Preview(effect)
+        self.installation = Installation()
         self._effect = effect
         self._active = False
         self._task: Task | None = None
@@ -118,13 +121,15 @@ class Controller(slicer.util.VTKObservationMixin):
             target = self._target()
             found = self.session.cached(target.key)
             if found is None:
-                problem = missing_dependencies()
-                if problem:
-                    self._fail(problem)
-                    return
+                restart = self.installation.ensure().restart
+                if restart:
+                    slicer.util.infoDisplay(restart)
                 self._say(_("Reading {frame}...").format(frame=target.label))
-                self.session.find(target.key, target.read(), target.from_display, device())
-        except (FrameError, OSError, RuntimeError, ValueError) as error:
+                self.session.find(target.key, target.read(), target.from_display, settings.device())
+        except InstallationDeclined as reason:
+            self._say(str(reason))
+            return
+        except (InstallationError, OSError, RuntimeError, ValueError) as error:
             self._fail(str(error))
             return
         self._task = Task.of(target, write, node)
@@ -151,7 +156,7 @@ class Controller(slicer.util.VTKObservationMixin):
         """Show the preview of the frame, volume and options that are current now, if the network has done them."""
         if not self._active:
             return
-        problem = ""
+        problem, choices = "", self._choices()
         target: Target | None = None
         found: ProbabilityMap | None = None
         try:
@@ -163,9 +168,9 @@ class Controller(slicer.util.VTKObservationMixin):
             self._drop(self._obstacle(self._task))
         if target is None or found is None:
             self._hide()
-        elif self._state(found) not in (self._shown, self._written.get(found.key)):
-            mask = self._mask(found)
-            self._shown = self._state(found)
+        elif found.state(choices) not in (self._shown, self._written.get(found.key)):
+            mask = found.mask(choices)
+            self._shown = found.state(choices)
             self._written.pop(found.key, None)
             self.preview.show(self._volume(), target.slice_index, mask)
             self._describe(found, target, mask)
@@ -207,14 +212,15 @@ class Controller(slicer.util.VTKObservationMixin):
         assert task is not None
         problem = self._obstacle(task)
         if problem:
-            self._drop(problem)
-            self.refresh()
+            self._task = None
+            self.refresh()  # before the message, which it would replace
+            self._tell_dropped(problem)
             return
         choices = self._choices()
         if not task.write:
             self._task = None
         self.refresh()
-        if task.write and choices.refine and choices.threshold not in found.refined:
+        if task.write and found.lacks_refinement(choices):
             self._say(_("Refining..."))
             self.session.refine(found, choices.threshold, at_once=True)
         elif task.write:
@@ -223,16 +229,15 @@ class Controller(slicer.util.VTKObservationMixin):
         self.changed.emit()
 
     def _write(self, task: Task, found: ProbabilityMap) -> None:
-        mask = self._mask(found)
+        choices = self._choices()
+        mask = found.mask(choices)
         try:
-            count = write_slice(
-                self._effect, self._volume(), task.target.slice_index, mask, replace=not self._choices().add
-            )
+            count = write_slice(self._effect, self._volume(), task.target.slice_index, mask, replace=not choices.add)
         except WriteError as error:
             self._fail(str(error))
             return
         self._hide()
-        self._written[found.key] = self._state(found)
+        self._written[found.key] = found.state(choices)
         self._say(
             _("Vessels of {frame} written: {count} pixels before masking.").format(count=count, frame=task.target.label)
         )
@@ -255,23 +260,13 @@ class Controller(slicer.util.VTKObservationMixin):
         return None if node is None else node.GetSourceVolumeNode()
 
     def _target(self) -> Target:
-        return current_target(self._volume(), self._choices().bright, str(bundle_folder()))
-
-    def _state(self, found: ProbabilityMap) -> tuple[Any, ...]:
-        """What a preview depends on."""
-        choices = self._choices()
-        return found.key, choices.threshold, choices.refine, choices.refine and choices.threshold in found.refined
-
-    def _mask(self, found: ProbabilityMap) -> np.ndarray:
-        choices = self._choices()
-        refined = found.refined.get(choices.threshold) if choices.refine else None
-        return found.mask(choices.threshold) if refined is None else refined
+        return current_target(self._volume(), self._choices().bright)
 
     def _describe(self, found: ProbabilityMap, target: Target, mask: np.ndarray) -> None:
         """Say what the preview shows, and have it refined if that is still to come."""
         choices = self._choices()
         text = _("Preview of {frame}: {count} pixels.").format(frame=target.label, count=int(np.count_nonzero(mask)))
-        if choices.refine and choices.threshold not in found.refined:
+        if found.lacks_refinement(choices):
             text += " " + _("Refinement follows...")
             self.session.refine(found, choices.threshold)
         else:
@@ -286,8 +281,11 @@ class Controller(slicer.util.VTKObservationMixin):
     def _drop(self, reason: str) -> None:
         if self._task is not None and reason:
             self._task = None
-            logging.info("Coronary artery (CASR): %s", reason)
-            self._say(reason)
+            self._tell_dropped(reason)
+
+    def _tell_dropped(self, reason: str) -> None:
+        logging.info("Coronary artery (CASR): %s", reason)
+        self._say(reason)
 
     def _say(self, text: str) -> None:
         self._message = text

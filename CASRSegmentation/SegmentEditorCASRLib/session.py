@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,52 +18,14 @@ from CASRSegmentationLib.protocol import Job, read_mask, read_probability
 from CASRSegmentationLib.signal import Signal
 from slicer.i18n import tr as _
 
-__all__ = ["FrameKey", "ProbabilityMap", "Session"]
+from .maps import FrameKey, ProbabilityMap
+
+__all__ = ["Session"]
 
 MAPS_KEPT = 16
 """Probability maps in memory; of 1024 x 1024 pixels that is 64 MiB."""
 REFINE_DELAY_MS = 150
 """Time without a new wish after which a refinement starts, so that a slider on its way starts none."""
-
-
-@dataclass(frozen=True)
-class FrameKey:
-    """What a probability map was made from; another value of any of these needs another run of the network.
-
-    Attributes:
-        volume_id: node of the source volume.
-        image_time: modification time of the frame's image data.
-        index: frame of a cine, slice of a stack, or 0.
-        inverted: the frame's grey values were inverted, since its vessels are bright.
-        bundle: folder of the bundle.
-    """
-
-    volume_id: str
-    image_time: int
-    index: int
-    inverted: bool
-    bundle: str
-
-
-@dataclass
-class ProbabilityMap:
-    """Result of the network for one frame.
-
-    Attributes:
-        key: what it was made from.
-        probability: float32 (rows, columns), in the orientation of the volume's own array.
-        refined: refined masks, bool (rows, columns) in the same orientation, by their threshold.
-    """
-
-    key: FrameKey
-    probability: np.ndarray
-    folder: Path
-    from_display: Callable[[np.ndarray], np.ndarray]
-    refined: dict[float, np.ndarray] = field(default_factory=dict)
-
-    def mask(self, threshold: float) -> np.ndarray:
-        """The mask without refinement, bool (rows, columns): probability from the threshold on."""
-        return self.probability >= np.float32(threshold)
 
 
 class _WorkerLike(Protocol):

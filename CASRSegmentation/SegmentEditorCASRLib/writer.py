@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from CASRSegmentationLib.labelmaps import erase, slice_image, voxels
 from slicer.i18n import tr as _
-from vtk.util.numpy_support import vtk_to_numpy
 
 __all__ = ["WriteError", "write_slice"]
 
@@ -37,13 +37,13 @@ def write_slice(effect: Any, volume: Any, index: int, mask: np.ndarray, replace:
     if reference is None:
         raise WriteError(_("The segmentation has no geometry yet: select the source volume in the Segment Editor."))
     segmentation = effect.parameterSetNode().GetSegmentationNode()
-    slab = _labelmap(volume, index, np.ones(mask.shape, bool))
-    vessels = _labelmap(volume, index, mask)
+    slab = slice_image(volume, index, np.ones(mask.shape, bool))
+    vessels = slice_image(volume, index, mask)
     if not _same_geometry(slab, reference, volume, segmentation):
         slab = _resampled(slab, reference, volume, segmentation)
         vessels = _resampled(vessels, reference, volume, segmentation)
-    covered = int(np.count_nonzero(_array(slab)))
-    count = int(np.count_nonzero(_array(vessels)))
+    covered = int(np.count_nonzero(voxels(slab)))
+    count = int(np.count_nonzero(voxels(vessels)))
     if not covered or (mask.any() and not count):
         raise WriteError(
             _("The segmentation's geometry does not reach slice {slice} of {volume}; nothing was written.").format(
@@ -64,17 +64,18 @@ def _erase(effect: Any, segmentation: Any, slab: Any, vessels: Any) -> None:
     when editing is restricted to that one, and its "Set" of the merged slices erases other segments on slices that are
     not ours. So this uses the operation that all of them are made of.
     """
-    erased = (_array(slab) > 0) & (_array(vessels) == 0) & _editable(effect, slab)
-    _array(slab)[...] = np.where(erased, 0, 255)
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    erased = (voxels(slab) > 0) & (voxels(vessels) == 0) & _editable(effect, slab)
+    voxels(slab)[...] = erased
     selected = effect.parameterSetNode().GetSelectedSegmentID()
-    logic.SetBinaryLabelmapToSegment(slab, segmentation, selected, logic.MODE_MERGE_MIN, slab.GetExtent(), False, [])
+    # In a layer that segments share, erasing would take the voxels of the others as well.
+    segmentation.GetSegmentation().SeparateSegmentLabelmap(selected)
+    erase(segmentation, selected, slab)
 
 
 def _editable(effect: Any, image: Any) -> np.ndarray:
     """Where the editor's masks allow changes: bool, of the shape of the image's array."""
     node = effect.parameterSetNode()
-    allowed = np.ones(_array(image).shape, bool)
+    allowed = np.ones(voxels(image).shape, bool)
     if node.GetMaskMode() != slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere:
         allowed &= _part(effect.maskLabelmap(), image) == 0
     if node.GetSourceVolumeIntensityMask():
@@ -82,18 +83,6 @@ def _editable(effect: Any, image: Any) -> np.ndarray:
         grey = _part(effect.sourceVolumeImageData(), image)
         allowed &= (grey >= low) & (grey <= high)
     return allowed
-
-
-def _labelmap(volume: Any, index: int, mask: np.ndarray) -> Any:
-    """Oriented image of one slice, unsigned char, at the volume's own place; parent transforms are not applied."""
-    image = slicer.vtkOrientedImageData()
-    image.SetExtent(0, mask.shape[1] - 1, 0, mask.shape[0] - 1, index, index)
-    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    matrix = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
-    image.SetGeometryFromImageToWorldMatrix(matrix)
-    _array(image)[...] = mask[None]
-    return image
 
 
 def _same_geometry(image: Any, reference: Any, volume: Any, segmentation: Any) -> bool:
@@ -117,13 +106,8 @@ def _resampled(image: Any, reference: Any, volume: Any, segmentation: Any) -> An
     return result
 
 
-def _array(image: Any) -> np.ndarray:
-    """View of the voxels, (slices, rows, columns)."""
-    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(tuple(reversed(image.GetDimensions())))
-
-
 def _part(image: Any, like: Any) -> np.ndarray:
     """View of the voxels of an image at the extent of another one on the same grid, which lies inside."""
     own, wanted = image.GetExtent(), like.GetExtent()
     steps = [slice(wanted[i] - own[i], wanted[i + 1] - own[i] + 1) for i in (4, 2, 0)]
-    return _array(image)[tuple(steps)]
+    return voxels(image)[tuple(steps)]

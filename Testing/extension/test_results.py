@@ -13,25 +13,7 @@ from CASRSegmentationLib import results, sources
 from CASRSegmentationLib.calibration import Calibration
 from CASRSegmentationLib.results import ResultError, ResultWriter
 from CASRSegmentationLib.statistics import statistics_table
-
-RIGID = np.array([[0.8, -0.6, 0, 12], [0.6, 0.8, 0, -5], [0, 0, 1, 3], [0, 0, 0, 1.0]])
-ANGLE = np.deg2rad(25)
-MATRICES = {
-    "as loaded": np.diag([-0.3, -0.3, 1, 1]),
-    "identity": np.eye(4),
-    "rows up": np.diag([-1, 1, 1, 1.0]),
-    "columns mirrored": np.diag([1, -1, 1, 1.0]),
-    "not square": np.diag([-0.2, -0.7, 1, 1]),
-    "oblique": np.array(
-        [
-            [-0.4 * np.cos(ANGLE), 0.3 * np.sin(ANGLE), 0, 7],
-            [-0.4 * np.sin(ANGLE), -0.3 * np.cos(ANGLE), 0, -9],
-            [0, 0, 2, 4],
-            [0, 0, 0, 1],
-        ]
-    ),
-    "permuted": np.array([[0, 0.5, 0, 1], [0.5, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1.0]]),
-}
+from standins.angiograms import MATRICES, RIGID
 
 
 def blob(shape: tuple[int, int], row: int = 20) -> np.ndarray:
@@ -80,6 +62,13 @@ def test_mask_lies_on_the_right_pixels(make_volume, frame_pixels, transform, mat
     turned = sources.orientation(source, 0).from_display(blob(frame_pixels.shape))
     assert (shown_mask(writer, volume)[0] == turned).all()
     assert writer.segmentation.GetTransformNodeID() == volume.GetTransformNodeID()
+    parameter = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    grid = slicer.vtkOrientedImageData()
+    text = writer.segmentation.GetSegmentation().GetConversionParameter(parameter)
+    slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, grid)
+    found = vtk.vtkMatrix4x4()
+    grid.GetImageToWorldMatrix(found)
+    assert np.allclose(slicer.util.arrayFromVTKMatrix(found), matrix), "the grid of the editor is the volume's"
 
 
 def test_mask_follows_what_is_dark_on_the_screen(make_volume, frame_pixels):

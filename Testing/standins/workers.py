@@ -25,7 +25,7 @@ class FakeWorker:
         self.running = False
         self.commands: list[dict[str, Any]] = []
         self.killed = self.finished = False
-        FakeWorker.made.append(self)
+        type(self).made.append(self)
 
     def start(self, folder: Path | None = None) -> None:
         if self.refuse:
@@ -84,3 +84,44 @@ def install_python_slicer(folder: Path, monkeypatch: Any) -> None:
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+class ServingWorker(FakeWorker):
+    """A worker that answers a command of the effect when the test says so. Refining takes away the mask's last row."""
+
+    made: list[FakeWorker] = []  # noqa: RUF012
+
+    def __init__(self, bundle: Path) -> None:
+        super().__init__(bundle)
+        self.refined = 0
+
+    def _answer(self, command: dict[str, Any], event: str, **entries: Any) -> None:
+        self.say(event, id=command["id"], **entries)
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """Commands of a name so far."""
+        return [command for command in self.commands if command["command"] == name]
+
+    def find(self, limit: int = 110) -> None:
+        """Answer the last search: probability 0.75 where the frame is darker than ``limit``, 0.35 a little above."""
+        command = self.named("segment")[-1]
+        folder = Path(command["folder"])
+        (index,) = Job.load(folder).indices
+        (frame,) = np.load(folder / "frames.npy")
+        probability = np.where(frame < limit, 0.75, np.where(frame < limit + 15, 0.35, 0.05)).astype(np.float32)
+        np.save(folder / f"probability_{index:05d}.npy", probability)
+        np.save(folder / f"mask_{index:05d}.npy", (probability >= 0.5).astype(np.uint8))
+        self._answer(command, "hello", pid=1, version="0")
+        self._answer(command, "loaded", device="cpu", seconds=0.1)
+        self._answer(command, "frame", index=index, number=1, count=1, seconds=0.1, device="cpu", pixels=1, warnings=[])
+        self._answer(command, "done", seconds=0.1, failed=0)
+
+    def refine(self) -> None:
+        """Answer the last refinement."""
+        self.refined = len(self.named("refine"))
+        command = self.named("refine")[-1]
+        folder, index = Path(command["folder"]), command["index"]
+        mask = np.load(folder / f"probability_{index:05d}.npy") >= command["threshold"]
+        mask[np.flatnonzero(mask.any(1))[-1:]] = False
+        np.save(folder / f"mask_{index:05d}.npy", mask.astype(np.uint8))
+        self._answer(command, "refined", index=index, threshold=command["threshold"], pixels=1, seconds=0.01)
