@@ -78,7 +78,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
     def _use_parameter_node(self) -> None:
         if self._parameters is not None:
             return
-        self._parameters = CASRSegmentationParameterNode(self.logic.getParameterNode())
+        self._parameters = CASRSegmentationParameterNode(self.logic.getParameterNode())  # type: ignore[call-arg]
         if self._parameters.inputVolume is None:
             self._parameters.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
         self._gui_tag = self._parameters.connectGui(self.ui)

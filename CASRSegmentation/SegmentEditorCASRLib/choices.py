@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["DEFAULTS", "MAX_THRESHOLD", "MIN_THRESHOLD", "Choices"]
 
 MIN_THRESHOLD, MAX_THRESHOLD = 0.02, 0.98
-DEFAULTS = {"ProbabilityThreshold": 0.5, "Refine": 1, "Mode": "Replace", "BrightVessels": 0}
+DEFAULTS: dict[str, Any] = {"ProbabilityThreshold": 0.5, "Refine": 1, "Mode": "Replace", "BrightVessels": 0}
 """Parameters of the effect and their values in a new scene; Mode is "Replace" or "Add"."""
 
 

@@ -51,7 +51,8 @@ class Job:
 
 
 @pytest.fixture
-def job(scene):
+def job(scene, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     one = Job()
     yield one
     one.logic.cancel()
