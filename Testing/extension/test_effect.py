@@ -351,14 +351,13 @@ def test_gui_is_never_blocked(make_desk, make_volume):
             for threshold in (0.3, 0.6):
                 desk.options.threshold.value = threshold
                 process_events(0.03)
-            preview = watch.longest_ms
             desk.options.apply.click()
             process_events(0.05)
         assert watch.beats > 20 and desk.mask().any()
-        longest.append((preview, watch.longest_ms))
-        if max(longest[-1]) < 50:
+        longest.append(watch.longest_ms)
+        if longest[-1] < 50:
             break
-    assert min(item[0] for item in longest) < 50 and min(item[1] for item in longest) < 150, longest
+    assert min(longest) < 50, longest
 
 
 def test_whole_way_with_the_real_worker(make_desk, tmp_path, monkeypatch):
