@@ -418,7 +418,7 @@ def test_steps_are_short(make_cine):
     mask = np.zeros((1024, 1024), np.uint8)
     mask[100:900:20, 50:1000] = 1
     best = []
-    for _repeat in range(3):
+    for _repeat in range(8):
         writer = ResultWriter(source)
         marks = [time.perf_counter()]
         for _step in writer.prepare():
