@@ -355,7 +355,7 @@ def test_gui_is_never_blocked(job, make_cine):
                 process_events(0.02)
             worker.say("done", seconds=1.0, failed=0)
             wait_until(lambda: not job.logic.busy)
-        assert watch.beats > 20
+        assert watch.beats > 5
         longest.append(watch.longest_ms)
         if longest[-1] < 50:
             break
