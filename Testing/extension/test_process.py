@@ -165,7 +165,7 @@ def test_synthetic_cine_with_the_shipped_weights(logic, bundle):
     source = sources.describe(volume)
     with gui_watchdog() as watch:
         summary = logic.process(Request(source, (3, 4, 5), bundle, device="cpu", probability=True, statistics=True))
-    assert watch.beats > 100 and watch.longest_ms < 250, watch.longest_ms  # 50 ms: see test_logic; here the CPU is full
+    assert watch.beats > 100 and watch.busy_ms < 50 and watch.longest_ms < 1000, (watch.busy_ms, watch.longest_ms)
     assert sorted(summary.pixels) == [3, 4, 5] and browser.GetSelectedItemNumber() == 1
     segmenter = Segmenter(device="cpu")
     node = slicer.mrmlScene.GetNodeByID(summary.segmentation_id)

@@ -60,13 +60,21 @@ class FakeWorker:
 
     def do(self, number: int, limit: int = 110) -> None:
         """One frame of the job, by its place in it."""
+        self.compute(number, limit)
+        self.answer(number)
+
+    def compute(self, number: int, limit: int = 110) -> None:
+        """Write the files of a frame."""
         index, frame = self.job.indices[number], self.frames[number]
         mask = (frame < limit).astype(np.uint8)
         np.save(self.folder / f"mask_{index:05d}.npy", mask)
         np.save(self.folder / f"probability_{index:05d}.npy", mask.astype(np.float32) * 0.75)
+
+    def answer(self, number: int) -> None:
+        """Say that the files of a frame are there."""
         self.say(
-            "frame", index=index, number=number + 1, count=len(self.job.indices), seconds=0.1, device="cpu",
-            pixels=int(mask.sum()), warnings=[],
+            "frame", index=self.job.indices[number], number=number + 1, count=len(self.job.indices), seconds=0.1,
+            device="cpu", pixels=1, warnings=[],
         )  # fmt: skip
 
     def do_all(self) -> None:
@@ -103,7 +111,12 @@ class ServingWorker(FakeWorker):
         return [command for command in self.commands if command["command"] == name]
 
     def find(self, limit: int = 110) -> None:
-        """Answer the last search: probability 0.75 where the frame is darker than ``limit``, 0.35 a little above."""
+        """Answer the last search."""
+        self.compute(limit)
+        self.answer()
+
+    def compute(self, limit: int = 110) -> None:
+        """Write the files: probability 0.75 where the frame is darker than ``limit``, 0.35 a little above."""
         command = self.named("segment")[-1]
         folder = Path(command["folder"])
         (index,) = Job.load(folder).indices
@@ -111,6 +124,11 @@ class ServingWorker(FakeWorker):
         probability = np.where(frame < limit, 0.75, np.where(frame < limit + 15, 0.35, 0.05)).astype(np.float32)
         np.save(folder / f"probability_{index:05d}.npy", probability)
         np.save(folder / f"mask_{index:05d}.npy", (probability >= 0.5).astype(np.uint8))
+
+    def answer(self) -> None:
+        """Say that the files are there."""
+        command = self.named("segment")[-1]
+        (index,) = Job.load(Path(command["folder"])).indices
         self._answer(command, "hello", pid=1, version="0")
         self._answer(command, "loaded", device="cpu", seconds=0.1)
         self._answer(command, "frame", index=index, number=1, count=1, seconds=0.1, device="cpu", pixels=1, warnings=[])
