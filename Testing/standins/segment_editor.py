@@ -90,6 +90,8 @@ class SegmentEditor:
         for effect in self.effects.values():
             if hasattr(effect.self(), "cleanup"):
                 effect.self().cleanup()
+        self.logic.SetSegmentEditorNode(None)
+        self.logic.SetMRMLScene(None)
 
     def _observe(self, target: Any, event: Any, function: Any) -> None:
         self._tags.append((target, target.AddObserver(event, function)))
