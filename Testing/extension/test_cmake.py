@@ -34,7 +34,7 @@ def _files(folder: Path) -> set[str]:
 
 def _wanted() -> set[str]:
     """What the installed folder of the modules has to hold, found on disk, not in the lists of CMake."""
-    skipped = {"CMakeLists.txt", "README.md", "CASRSegmentation.json"}
+    skipped = {"CMakeLists.txt", "README.md", "Resources/CASRSegmentation.json"}
     own = {name for name in _files(MODULE) if name not in skipped and not name.startswith("Resources/Screenshots/")}
     parts = ("casr_net", "configs", "docs", "models")
     bundle = {f"{part}/{name}" for part in parts for name in _files(BUNDLE / part)} | {"LICENSE"}
@@ -158,7 +158,18 @@ def test_suites_pass_on_the_installed_tree(trees):
     """A quick part of them; all: see the first lines of Testing/standins/installed.py."""
     suites = [
         str(Path(__file__).with_name(f"test_{name}.py"))
-        for name in ("bundles", "installation", "packages", "sample_data")
+        for name in (
+            "bundles",
+            "effect_writing",
+            "frames",
+            "installation",
+            "logic",
+            "packages",
+            "results",
+            "sample_data",
+            "sources",
+            "widget",
+        )
     ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not nothing_but", *suites],

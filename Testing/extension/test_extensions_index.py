@@ -30,7 +30,7 @@ def _address(key: str) -> str:
 
 @pytest.fixture(scope="module")
 def entry() -> dict:
-    return json.loads((MODULE / "CASRSegmentation.json").read_text(encoding="utf-8"))
+    return json.loads((MODULE / "Resources" / "CASRSegmentation.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("key", METADATA)
@@ -41,7 +41,7 @@ def test_metadata_is_plain_text(key):
 
 def test_project_name_is_the_entry_name():
     names = re.findall(r"project\s*\(\s*([^\s\)]+)", _cmake())
-    assert names == ["CASRSegmentation"] == [(MODULE / "CASRSegmentation.json").stem]
+    assert names == ["CASRSegmentation"] == [(MODULE / "Resources" / "CASRSegmentation.json").stem]
     assert not names[0].startswith("Slicer")
 
 
@@ -62,7 +62,7 @@ def test_entry_follows_the_schema(entry):
 
 
 def test_entry_has_unix_line_ends():
-    data = (MODULE / "CASRSegmentation.json").read_bytes()
+    data = (MODULE / "Resources" / "CASRSegmentation.json").read_bytes()
     assert b"\r" not in data and data.endswith(b"}\n") and not data.startswith(b"\xef\xbb\xbf")
 
 
