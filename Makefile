@@ -1,4 +1,4 @@
-# Two commands on a fresh machine with Python 3.11: `make demo` and `make test`.
+# On a fresh machine with Python 3.11: `make demo`, `make test`, and `make label STUDIES=FOLDER`.
 PYTHON ?= python3.11
 ifeq (, $(shell command -v $(PYTHON) 2>/dev/null))
 PYTHON := python3
@@ -7,7 +7,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint unit clean
+LABEL_VENV ?= .venv-label
+LABEL_BIN := $(LABEL_VENV)/bin
+LABEL_PIP := $(LABEL_BIN)/python -m pip install --quiet --disable-pip-version-check
+LABEL_APP := monai_bundle/label_app
+HOST ?= 127.0.0.1
+PORT ?= 8000
+
+.PHONY: demo test lint unit label clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/casr segment monai_bundle/sample/images --output results/demo --overlay --probability --overwrite
@@ -21,8 +28,13 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(VENV)/.test
+# The server of the tests runs in its own environment, whose packages do not go together with the others.
+unit: $(VENV)/.test $(LABEL_VENV)/.label
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+label: $(LABEL_VENV)/.label
+	@test -n "$(STUDIES)" || { echo "usage: make label STUDIES=FOLDER [PORT=8000] [HOST=127.0.0.1]" >&2; exit 2; }
+	PYTHONPATH=$(LABEL_APP):monai_bundle $(LABEL_BIN)/python -m casr_label --studies "$(STUDIES)" --host $(HOST) --port $(PORT)
 
 # torch first and pinned: every later package finds it satisfied and pulls no other build.
 $(VENV)/.runtime: pyproject.toml
@@ -37,6 +49,15 @@ $(VENV)/.test: $(VENV)/.runtime
 	$(PIP) --editable ".[test]"
 	touch $@
 
+$(LABEL_VENV)/.label: $(LABEL_APP)/requirements-label.txt
+	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), 'Python 3.11 or newer is needed'"
+	test -x $(LABEL_BIN)/python || $(PYTHON) -m venv $(LABEL_VENV)
+	$(LABEL_PIP) --upgrade pip
+	$(LABEL_PIP) torch==2.13.0
+	$(LABEL_PIP) --requirement $(LABEL_APP)/requirements-label.txt
+	$(LABEL_PIP) --no-deps monailabel==0.8.5 torchvision==0.28.0
+	touch $@
+
 clean:
-	rm -rf $(VENV) build results runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(LABEL_VENV) build results runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -prune -exec rm -rf {} +

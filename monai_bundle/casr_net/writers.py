@@ -16,7 +16,7 @@ from .nrrd_images import LPS_TO_RAS
 from .overlay import draw_overlay
 from .preprocessing import SelectFramed, ToGreyd
 
-__all__ = ["FORMATS", "ResultWriter", "write_atomically"]
+__all__ = ["FORMATS", "ResultWriter", "write_atomically", "write_map"]
 
 FORMATS = ("png", "nrrd", "nii.gz")
 
@@ -127,7 +127,7 @@ class ResultWriter:
             if item["frame"] == item["frames"] - 1:
                 stack, self._stack = np.stack(self._stack, axis=-1), []
                 affine = read_angiogram(item["path"]).affine
-                written.append(write_atomically(paths["mask"], lambda path: _write_stack(path, stack, affine)))
+                written.append(write_atomically(paths["mask"], lambda path: write_map(path, stack, affine)))
         if "probability" in paths and probability is not None:
             levels = np.round(np.clip(probability, 0, 1) * 255).astype(np.uint8)
             written.append(write_atomically(paths["probability"], lambda path: _write_png(path, levels.T)))
@@ -155,9 +155,23 @@ def _write_png(path: Path, image: np.ndarray) -> None:
     path.write_bytes(data.tobytes())
 
 
-def _write_stack(path: Path, stack: np.ndarray, affine: np.ndarray) -> None:
-    """Labels (X, Y, frames) with the source's geometry. The last axis of a cine is a list of frames, not a length."""
-    if path.name.endswith(".nrrd"):
+def write_map(path: Path, stack: np.ndarray, affine: np.ndarray) -> None:
+    """Write labels (uint8, 0 and 1) or maps (float32, 0 to 1), (X, Y, frames), on the source's grid.
+
+    Args:
+        path: ``.nrrd`` and ``.nii.gz`` keep values and geometry; in ``.png``, for one frame, they become 0 to 255. The
+            last axis of a cine is a list of frames, not a length.
+        stack: the values.
+        affine: (4, 4), RAS, as :class:`casr_net.images.Angiogram` has it.
+
+    Raises:
+        UsageError: for several frames in a PNG file.
+    """
+    if path.name.endswith(".png"):
+        if stack.shape[-1] != 1:
+            raise UsageError(f"{stack.shape[-1]} frames do not fit into one PNG file; use .nrrd or .nii.gz.")
+        _write_png(path, np.round(np.clip(stack[..., 0], 0, 1) * 255).astype(np.uint8).T)
+    elif path.name.endswith(".nrrd"):
         import nrrd
 
         lps = LPS_TO_RAS @ affine  # its own inverse

@@ -1,0 +1,230 @@
+"""A really started MONAI Label server, in its own environment, on a free port of the loopback interface."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+APP = ROOT / "monai_bundle" / "label_app"
+PYTHON = Path(os.environ.get("CASR_LABEL_PYTHON") or ROOT / ".venv-label" / "bin" / "python")
+REASON = f"{PYTHON} is not there: `make unit` makes it, or set CASR_LABEL_PYTHON"
+
+collect_ignore_glob: list[str] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if (
+            not PYTHON.is_file()
+            and Path(item.path).parent == Path(__file__).parent
+            and {"server", "start"} & set(item.fixturenames)
+        ):  # type: ignore[attr-defined]
+            item.add_marker(pytest.mark.skip(reason=REASON))
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses now."""
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])
+
+
+@dataclass
+class Answer:
+    """Of a request."""
+
+    status: int
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def detail(self) -> str:
+        return str(self.json["detail"])
+
+
+class Server:
+    """A server process and a small client."""
+
+    def __init__(self, studies: Path | str, log: Path, *more: str, environment: dict[str, str] | None = None) -> None:
+        self.studies, self.port, self.log = studies, free_port(), log
+        self._more = more
+        self._environment = {
+            **os.environ, **(environment or {}), "PYTHONPATH": f"{APP}{os.pathsep}{APP.parent}", "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Server:
+        """Start, and wait until it answers."""
+        command = [
+            str(PYTHON),
+            "-m",
+            "casr_label",
+            "--studies",
+            str(self.studies),
+            "--port",
+            str(self.port),
+            *self._more,
+        ]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=self._environment, start_new_session=True
+            )
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                break
+            try:
+                if self.get("/info/").status == 200:
+                    return self
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError(f"the server did not start:\n{self.log.read_text(errors='replace')[-3000:]}")
+
+    def kill(self) -> None:
+        """kill -9, with everything that it has started."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json", timeout: float = 300
+    ) -> Answer:
+        """Any request."""
+        made = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", body, {"Content-Type": kind}, method=method
+        )
+        try:
+            with urllib.request.urlopen(made, timeout=timeout) as answer:
+                return Answer(answer.status, answer.read())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.read())
+
+    def get(self, path: str) -> Answer:
+        return self.request("GET", path)
+
+    def post(self, path: str, values: Any = None) -> Answer:
+        return self.request("POST", path, json.dumps(values or {}).encode())
+
+    def form(
+        self, method: str, path: str, fields: dict[str, str], files: dict[str, tuple[str, bytes]] | None = None
+    ) -> Answer:
+        """A form with files, as clients of MONAI Label send it."""
+        boundary = uuid.uuid4().hex
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+            for name, value in fields.items()
+        ]
+        for name, (filename, content) in (files or {}).items():
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\n'
+            parts.append(head.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + content + b"\r\n")
+        parts.append(f"--{boundary}--\r\n".encode())
+        return self.request(method, path, b"".join(parts), f"multipart/form-data; boundary={boundary}")
+
+    def infer(self, image: str, output: str = "json", **params: Any) -> Answer:
+        """Inference on an image of the datastore."""
+        query = f"image={urllib.parse.quote(image)}&output={output}"
+        return self.form("POST", f"/infer/casr_net?{query}", {"params": json.dumps(params)})
+
+    def label(self, image: str, name: str, content: bytes, tag: str = "final") -> Answer:
+        """Save a label."""
+        query = f"image={urllib.parse.quote(image)}&tag={urllib.parse.quote(tag)}"
+        return self.form("PUT", f"/datastore/label?{query}", {"params": "{}"}, {"label": (name, content)})
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes of the server process."""
+        import psutil
+
+        assert self.process is not None
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+
+def png(image: np.ndarray) -> bytes:
+    """A PNG file."""
+    return bytes(cv2.imencode(".png", image)[1])
+
+
+@pytest.fixture(scope="session")
+def angiograms() -> list[np.ndarray]:
+    """Synthetic frames, uint8 (128, 128), and one more."""
+    from casr_net.synthetic import make_cine
+
+    frames = make_cine(seed=3, frames=8)
+    return [cv2.resize(frame.image, (128, 128), interpolation=cv2.INTER_AREA) for frame in frames[3:]]
+
+
+@pytest.fixture
+def studies(tmp_path: Path, angiograms: list[np.ndarray]) -> Path:
+    """Four images of the datastore: frame0.png to frame3.png."""
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    for number, image in enumerate(angiograms[:4]):
+        (folder / f"frame{number}.png").write_bytes(png(image))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shared_studies(tmp_path_factory: pytest.TempPathFactory, angiograms: list[np.ndarray]) -> Path:
+    """A folder that the tests of a module share: one image of each kind."""
+    import nibabel
+    import nrrd
+
+    folder = tmp_path_factory.mktemp("studies")
+    image = angiograms[0]
+    (folder / "grey.png").write_bytes(png(image))
+    (folder / "color.png").write_bytes(png(np.stack([image] * 3, axis=-1)))
+    (folder / "photo.jpg").write_bytes(bytes(cv2.imencode(".jpg", image)[1]))
+    header = {
+        "space": "left-posterior-superior", "space directions": np.diag([0.3, 0.25, 1.0]),
+        "space origin": [5.0, -7.0, 2.0], "kinds": ["domain"] * 3,
+    }  # fmt: skip
+    nrrd.write(str(folder / "slice.nrrd"), np.ascontiguousarray(image.T[..., None]), header)
+    affine = np.array([[-0.3, 0, 0, 4], [0, -0.25, 0, 6], [0, 0, 1, 8], [0, 0, 0, 1.0]])
+    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(image.T[..., None]), affine), folder / "volume.nii.gz")
+    stack = np.stack([frame.T for frame in angiograms[:3]], axis=-1)
+    nrrd.write(str(folder / "cine.nrrd"), stack, {"kinds": ["domain", "domain", "list"]})
+    nrrd.write(str(folder / "solid.nrrd"), stack, header)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(shared_studies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on the shared folder."""
+    one = Server(shared_studies, tmp_path_factory.mktemp("log") / "server.log").start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """``start(studies, *arguments)`` -> a server that the test may kill."""
+    made: list[Server] = []
+
+    def begin(studies: Path | str, *arguments: str, **options: Any) -> Server:
+        made.append(Server(studies, tmp_path / f"server{len(made)}.log", *arguments, **options).start())
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.kill()

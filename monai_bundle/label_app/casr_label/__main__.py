@@ -1,0 +1,7 @@
+"""``python -m casr_label``."""
+
+import sys
+
+from .server import main
+
+sys.exit(main())

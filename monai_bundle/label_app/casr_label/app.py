@@ -1,0 +1,156 @@
+"""The app: what MONAI Label serves."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
+from monailabel.tasks.activelearning.first import First
+from monailabel.tasks.activelearning.random import Random
+
+from casr_net import __version__
+from casr_net.errors import DataError
+
+from .datastore import CASRDatastore
+from .inference import CASRDropoutTask, CASRInferTask
+from .requests import checked_image, checked_tag
+from .scoring import DisagreementScoring, DropoutScoring, TTAScoring
+from .state import StateFolder
+from .strategies import MostUncertain, UncertainDiverse
+from .training import CASRTrainTask
+
+__all__ = ["MODEL", "CASRLabelApp"]
+
+MODEL = "casr_net"
+"""Name of the model and of its trainer in requests."""
+
+logger = logging.getLogger(__name__)
+
+
+class CASRLabelApp(MONAILabelApp):
+    """CASR-Net for angiograms.
+
+    Args:
+        app_dir: folder of main.py; the bundle is the folder above it.
+        studies: folder of images, or address of a DICOMweb server.
+        conf: ``state_dir``: where published weights and runs are kept (default: ``.casr`` in the studies folder; for a
+            DICOMweb server a folder of the user's cache).
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self.bundle = str(Path(app_dir).resolve().parent)
+        conf = conf or {}
+        self.state = StateFolder(Path(conf.get("state_dir") or _default_state(studies)))
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=conf,
+            name="CASR-Net",
+            description="Coronary arteries in X-ray angiograms, with active learning. For research only.",
+            version=__version__,
+            labels=["coronary artery"],
+        )
+
+    def init_datastore(self) -> Datastore:
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        return CASRDatastore(self.studies)
+
+    def init_infers(self) -> dict[str, Any]:
+        self.task = CASRInferTask(self.bundle, self.conf, self.state.published)
+        return {MODEL: self.task}
+
+    def init_trainers(self) -> dict[str, Any]:
+        return {MODEL: CASRTrainTask(self.bundle, self.task, self.state)}
+
+    def init_strategies(self) -> dict[str, Any]:
+        return {
+            "uncertain": MostUncertain("casr_tta"),
+            "uncertain_dropout": MostUncertain("casr_dropout"),
+            "uncertain_disagreement": MostUncertain("casr_disagreement"),
+            "diverse": UncertainDiverse("casr_tta", self.state.embeddings),
+            "random": Random(),
+            "first": First(),
+        }
+
+    def init_scoring_methods(self) -> dict[str, Any]:
+        dropout = CASRDropoutTask(self.bundle, self.conf, self.state.published, dropout=DropoutScoring.PROBABILITY)
+        return {
+            "tta": TTAScoring(self.task, self.state.embeddings),
+            "dropout": DropoutScoring(dropout),
+            "disagreement": DisagreementScoring(self.task),
+        }
+
+    def init_batch_infer(self) -> Callable[..., Any]:
+        return _BatchInfer()
+
+    def bundle_path(self, model: str) -> None:
+        """MONAI Label puts what this gives on the path of its subprocesses; main.py does that itself."""
+        return
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Segment an image of the datastore, an upload, or the image of a session.
+
+        Raises:
+            MONAILabelException: for an unknown model; CASRError: see :class:`CASRInferTask`.
+        """
+        task = self._infers.get(request.get("model") or "")
+        if task is None:
+            raise MONAILabelException(
+                MONAILabelError.INVALID_INPUT, f"model {request.get('model')!r} is not there; known is {MODEL!r}."
+            )
+        store = datastore or self.datastore()
+        request = copy.deepcopy(request)
+        image, save = request.get("image"), bool(request.get("save_label", False))
+        if isinstance(image, str) and os.path.isabs(image):
+            request["image"], save = str(checked_image(image, self._readable())), False
+        else:
+            request["image"] = store.get_image_uri(image)
+        tag = checked_tag(request.get("label_tag") or DefaultLabelTag.ORIGINAL)
+        try:
+            file, params = task(request)
+        except DataError as error:  # the name that the client knows, not where the file lies on the server
+            name = Path(request["image"]).name if isinstance(image, str) and os.path.isabs(image) else image
+            raise DataError(f"image {name!r}: {str(error).removeprefix(request['image'] + ': ')}") from error
+        label = file
+        if save:
+            label = store.save_label(image, file, tag, {"model": request["model"], "params": params})
+            os.unlink(file)
+            file = store.get_label_uri(label, tag)
+        return {"label": label, "tag": tag, "file": None if save else file, "params": params}
+
+    def _readable(self) -> list[Path]:
+        """Folders whose files a request may name by their path: sessions, and the studies."""
+        folders = [] if self._sessions is None else [Path(self._sessions.store_path)]
+        return folders if self.studies.startswith("http") else [*folders, Path(self.studies)]
+
+
+class _BatchInfer(BatchInferTask):
+    """MONAI Label divides the images among GPUs, and by zero where there are none."""
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore, infer: Callable[..., Any]) -> Any:
+        if torch.cuda.device_count() < 2:
+            device = request.get("device")
+            request = {
+                **request,
+                "multi_gpu": False,
+                "device": device if device and torch.cuda.is_available() else "cpu",
+            }
+        return super().__call__(request, datastore, infer)
+
+
+def _default_state(studies: str) -> Path:
+    if not studies.startswith(("http://", "https://")):
+        return Path(studies) / ".casr"
+    name = hashlib.sha256(studies.encode()).hexdigest()[:16]
+    return Path.home() / ".cache" / "casr_label" / name

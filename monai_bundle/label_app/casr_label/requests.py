@@ -1,0 +1,131 @@
+"""What a request may ask for: names, values and paths are checked before anything is done with them."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from casr_net.errors import DataError, UsageError
+from casr_net.inference import resolve_device
+
+__all__ = [
+    "EXTENSIONS",
+    "NotFoundError",
+    "checked_id",
+    "checked_image",
+    "checked_request",
+    "checked_tag",
+    "frame_choice",
+]
+
+EXTENSIONS = (
+    "*.nii.gz", "*.nii", "*.nrrd", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.bmp", "*.dcm",
+)  # fmt: skip
+"""Files of the studies folder that are images."""
+RESULT_EXTENSIONS = (".nrrd", ".nii.gz", ".png")
+RESULTS = ("mask", "probability", "uncertainty")
+
+_ID = re.compile(r"[^/\\\x00-\x1f]{1,200}")
+_TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}(\.[A-Za-z0-9.]{1,16})?")  # as tempfile names what MONAI Label has received
+
+
+class NotFoundError(DataError):
+    """There is no such image or label."""
+
+
+def checked_id(name: Any) -> str:
+    """A name of an image: one path component.
+
+    Raises:
+        UsageError: for anything that could lead out of a folder.
+    """
+    if not isinstance(name, str) or not _ID.fullmatch(name) or name.strip() in ("", ".", "..") or name.startswith("."):
+        raise UsageError(f"image {str(name)[:200]!r}: expected a name without '/', '\\' or a leading dot.")
+    return name
+
+
+def checked_tag(tag: Any) -> str:
+    """A label's tag, such as "final" or "original".
+
+    Raises:
+        UsageError: for anything but letters, digits, '-' and '_'.
+    """
+    value = getattr(tag, "value", tag)
+    if not isinstance(value, str) or not _TAG.fullmatch(value):
+        raise UsageError(f"tag {str(value)[:200]!r}: expected letters, digits, '-' or '_'.")
+    return value
+
+
+def checked_image(path: str, folders: list[Path]) -> Path:
+    """A file that a request may read: below one of the folders, or an upload that MONAI Label has just received.
+
+    Raises:
+        NotFoundError: for any other path, whether it exists or not.
+    """
+    real = Path(path).resolve()
+    inside = any(folder.resolve() in real.parents for folder in folders)
+    uploaded = real.parent == Path(tempfile.gettempdir()).resolve() and _UPLOAD.fullmatch(real.name) is not None
+    if not (inside or uploaded) or not real.is_file():
+        raise NotFoundError(f"image {Path(path).name[:200]!r}: not in the studies folder.")
+    return real
+
+
+def frame_choice(value: Any, frames: int, name: str) -> list[int]:
+    """Frames that a request asks for, counted from 0.
+
+    Args:
+        value: a number, "all", or None: the only frame.
+        frames: how many there are.
+        name: for the message.
+
+    Raises:
+        UsageError: for another value, a number out of range, or None where there are several.
+    """
+    if value is None or value == "":
+        if frames > 1:
+            raise UsageError(
+                f"{name}: {frames} frames or slices; the parameter 'frame' must say which: 0 to {frames - 1}, or 'all'."
+            )
+        return [0]
+    if value == "all":
+        return list(range(frames))
+    text = str(value)
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,6}", text) or int(text) >= frames:
+        raise UsageError(f"{name}: frame is {text[:50]!r}; expected 0 to {frames - 1}, or 'all'.")
+    return [int(text)]
+
+
+def checked_request(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of an inference request that are used as names of files or of devices, or by the network's refinement.
+
+    Returns:
+        device, result, result_extension, threshold, refine: with their defaults.
+
+    Raises:
+        UsageError: for a value that is not allowed.
+    """
+    device = request.get("device")
+    device = device[0] if isinstance(device, list) and device else device
+    extension = request.get("result_extension") or ".nrrd"
+    if extension not in RESULT_EXTENSIONS:
+        raise UsageError(f"result_extension is {str(extension)[:50]!r}; known are {', '.join(RESULT_EXTENSIONS)}.")
+    result = request.get("result", "mask")
+    if result not in RESULTS:
+        raise UsageError(f"result is {str(result)[:50]!r}; known are {', '.join(RESULTS)}.")
+    threshold = request.get("threshold", 0.5)
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
+        raise UsageError(f"threshold is {str(threshold)[:50]!r}; expected a number above 0 and at most 1.")
+    refine = request.get("refine", True)
+    if not isinstance(refine, bool):
+        raise UsageError(f"refine is {str(refine)[:50]!r}; expected true or false.")
+    return {
+        "device": str(resolve_device(str(device or "auto"))),
+        "result": result,
+        "result_extension": extension,
+        "threshold": float(threshold),
+        "refine": refine,
+    }

@@ -1,0 +1,155 @@
+"""Scoring methods: how uncertain the network is of each image without a final label."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.tasks.infer.basic_infer import CallBackTypes
+
+from casr_net.errors import DataError
+from casr_net.images import read_angiogram
+
+from .inference import CASRInferTask
+from .requests import checked_request
+from .state import Embeddings
+from .uncertainty import disagreement, entropy_map, entropy_score
+
+__all__ = ["DisagreementScoring", "DropoutScoring", "TTAScoring"]
+
+logger = logging.getLogger(__name__)
+
+
+class _Scoring(ScoringMethod):
+    """Scores what has no final label and no score by the weights that are used; of a cine its middle frame.
+
+    Args:
+        description: for clients.
+        key: entry of the image's info; ``<key>_weights`` tells by which weights.
+        task: inference.
+    """
+
+    def __init__(self, description: str, key: str, task: CASRInferTask) -> None:
+        super().__init__(description)
+        self.key = key
+        self.task = task
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Returns how many images were scored, and why others were not.
+
+        Raises:
+            UsageError: for a device that is not there.
+        """
+        options = {**checked_request({"device": request.get("device")}), "refine": False}
+        stamp = _stamp(self.task.weights)
+        executed, failed = 0, {}
+        for image_id in sorted(datastore.get_unlabeled_images()):
+            if datastore.get_image_info(image_id).get(f"{self.key}_weights") == stamp:
+                continue
+            path = datastore.get_image_uri(image_id)
+            try:
+                frame = (read_angiogram(path).frames - 1) // 2
+                score = self.score(image_id, path, frame, options)
+            except DataError as error:
+                failed[image_id] = str(error)
+                continue
+            info = {self.key: round(score, 6), f"{self.key}_weights": stamp}
+            datastore.update_image_info(image_id, info)
+            executed += 1
+        return {"executed": executed, "failed": failed}
+
+    def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
+        """Uncertainty of a frame, in [0, 1]."""
+        raise NotImplementedError
+
+
+class TTAScoring(_Scoring):
+    """Entropy of the mean over four mirrored copies (test-time augmentation).
+
+    Args:
+        task: inference.
+        embeddings: take the image's vector of the encoder's last feature map, mean over the image.
+    """
+
+    FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
+
+    def __init__(self, task: CASRInferTask, embeddings: Embeddings) -> None:
+        super().__init__("Entropy of the mean over mirrored copies", "casr_tta", task)
+        self._embeddings = embeddings
+
+    def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
+        maps = [self._mirrored(image_id, path, frame, options, axes) for axes in self.FLIPS]
+        return entropy_score(np.mean(maps, axis=0))
+
+    def _mirrored(
+        self, image_id: str, path: str, frame: int, options: dict[str, Any], axes: tuple[int, ...]
+    ) -> np.ndarray:
+        vectors: list[np.ndarray] = []
+
+        def before(data: dict[str, Any]) -> dict[str, Any]:
+            data["image"] = data["image"].flip(axes) if axes else data["image"]
+            return data
+
+        def after(data: dict[str, Any]) -> dict[str, Any]:
+            for key in ("image", "pred"):
+                data[key] = data[key].flip(axes) if axes else data[key]
+            return data
+
+        network = self.task._get_network(options["device"], None)
+        hook = network.encoder.register_forward_hook(lambda _module, _input, output: vectors.append(_pooled(output)))
+        try:
+            callbacks = {CallBackTypes.PRE_TRANSFORMS: before, CallBackTypes.INFERER: after}
+            result = self.task.segment_frame(path, frame, options, callbacks)
+        finally:
+            hook.remove()
+        if not axes and vectors:
+            self._embeddings.store(image_id, vectors[0])
+        return result.probability
+
+
+class DropoutScoring(_Scoring):
+    """Mutual information of prediction and weights (epistemic): entropy of the mean less mean entropy of runs.
+
+    Gal, Islam, Ghahramani: Deep Bayesian Active Learning with Image Data, ICML 2017 (BALD).
+    """
+
+    PROBABILITY = 0.2
+    RUNS = 8
+
+    def __init__(self, task: CASRInferTask) -> None:
+        super().__init__("Mutual information over dropout runs", "casr_dropout", task)
+
+    def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
+        torch.manual_seed(0)  # the same image has the same score
+        maps = np.stack([self.task.segment_frame(path, frame, options).probability for _ in range(self.RUNS)])
+        mean = maps.mean(axis=0)
+        information = float(np.maximum(entropy_map(mean) - entropy_map(maps).mean(axis=0), 0).sum())
+        total = float(entropy_map(mean).sum() + mean.sum())
+        return information / total if total > 0 else 0.0
+
+
+class DisagreementScoring(_Scoring):
+    """1 - Dice between the network's mask and what contour refinement makes of it."""
+
+    def __init__(self, task: CASRInferTask) -> None:
+        super().__init__("Disagreement of network and refinement", "casr_disagreement", task)
+
+    def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
+        result = self.task.segment_frame(path, frame, {**options, "refine": True})
+        return disagreement(result.probability >= options["threshold"], result.mask)
+
+
+def _pooled(output: Any) -> np.ndarray:
+    last = output[-1] if isinstance(output, Iterable) and not isinstance(output, torch.Tensor) else output
+    return np.asarray(last[0].mean(dim=(1, 2)).float().cpu())
+
+
+def _stamp(weights: Path) -> str:
+    status = weights.stat()
+    return f"{weights.name}-{status.st_mtime_ns}-{status.st_size}"
