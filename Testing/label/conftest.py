@@ -24,7 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 APP = ROOT / "monai_bundle" / "label_app"
 PYTHON = Path(os.environ.get("CASR_LABEL_PYTHON") or ROOT / ".venv-label" / "bin" / "python")
-REASON = f"{PYTHON} is not there: `make unit` makes it, or set CASR_LABEL_PYTHON"
+REASON = f"{PYTHON} is not there: `make label-test` makes it, or set CASR_LABEL_PYTHON"
 
 collect_ignore_glob: list[str] = []
 

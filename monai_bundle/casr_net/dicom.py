@@ -9,8 +9,12 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_color_lut, apply_modality_lut
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+try:
+    from pydicom.pixels import apply_color_lut, apply_modality_lut
+except ImportError:  # pydicom 2.4, which MONAI Label 0.8.5 needs
+    from pydicom.pixel_data_handlers.util import apply_color_lut, apply_modality_lut
 
 from .errors import DataError
 from .nrrd_images import LPS_TO_RAS
@@ -88,12 +92,19 @@ def _open(path: Path) -> Dataset:
         if "Rows" not in data or "PixelData" not in data:
             raise DataError(f"{path}: not a DICOM file (no DICM marker, no image).") from error
     if "TransferSyntaxUID" not in data.file_meta:
-        implicit, little = data.original_encoding
+        implicit, little = _encoding(data)
         if not little:
             data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
         else:
             data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     return data
+
+
+def _encoding(data: Dataset) -> tuple[bool | None, bool | None]:
+    """Whether the file was read as implicit VR, and as little endian; pydicom 2.4 has other names for it."""
+    if hasattr(data, "original_encoding"):
+        return data.original_encoding
+    return data.read_implicit_vr, data.read_little_endian
 
 
 def _has_modality_lut(data: Dataset) -> bool:

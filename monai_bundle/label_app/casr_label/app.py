@@ -121,7 +121,10 @@ class CASRLabelApp(MONAILabelApp):
             file, params = task(request)
         except DataError as error:  # the name that the client knows, not where the file lies on the server
             name = Path(request["image"]).name if isinstance(image, str) and os.path.isabs(image) else image
-            raise DataError(f"image {name!r}: {str(error).removeprefix(request['image'] + ': ')}") from error
+            path = request["image"]
+            raise DataError(
+                f"image {name!r}: {str(error).removeprefix(f'{path}: ').replace(path, 'the file')}"
+            ) from error
         label = file
         if save:
             label = store.save_label(image, file, tag, {"model": request["model"], "params": params})

@@ -214,4 +214,4 @@ def _write_whole(target: Path, write: Callable[[Any], Any]) -> None:
 
 def _reason(error: DataError, path: str) -> str:
     """The message without the name of the temporary file that was received."""
-    return str(error).removeprefix(f"{path}: ")
+    return str(error).removeprefix(f"{path}: ").replace(str(path), "the file")
