@@ -89,12 +89,13 @@ class CASRTrainTask(TrainTask):
         device = checked_request({"device": request.get("device")})["device"]
         before = self._dice(self.task, held, device)
         _say(f"Dice of version {self.state.current} on the held labels: {before:.4f}")
-        weights = self._train(train, held, options, device)
+        weights, resumed = self._train(train, held, options, device)
         after = self._dice(CASRInferTask(str(self.bundle), {}, weights), held, device)
         published = after >= before
         record = {
             "dice_before": round(before, 6), "dice_after": round(after, 6), "published": published,
-            "base": self.state.current, "train": [case["name"] for case in train],
+            "base": self.state.current,
+            "resumed": resumed, "train": [case["name"] for case in train],
             "held": [case["name"] for case in held], "left_out": skipped, "options": options,
         }  # fmt: skip
         number = self.state.add(weights, record)
@@ -107,8 +108,8 @@ class CASRTrainTask(TrainTask):
 
     def _train(
         self, train: list[dict[str, Any]], held: list[dict[str, Any]], options: dict[str, Any], device: str
-    ) -> Path:
-        """Run the bundle's training; gives the file of the new weights."""
+    ) -> tuple[Path, bool]:
+        """Run the bundle's training; gives the file of the new weights, and whether a run that was killed went on."""
         run, start = self.state.run, self.task.weights
         plan = {
             "options": options,
@@ -116,9 +117,11 @@ class CASRTrainTask(TrainTask):
             "weights": str(start.stat().st_mtime_ns),
         }
         file = run / "plan.json"
-        if not options["resume"] or not file.is_file() or file.read_text(encoding="utf-8") != json.dumps(plan):
+        same = options["resume"] and file.is_file() and file.read_text(encoding="utf-8") == json.dumps(plan)
+        resumed = same and (run / "last.pt").is_file()
+        if not same:
             shutil.rmtree(run, ignore_errors=True)
-        elif (run / "last.pt").is_file():
+        if resumed:
             _say("going on with the run that was interrupted")
         run.mkdir(parents=True, exist_ok=True)
         write_atomically(file, lambda path: path.write_text(json.dumps(plan), encoding="utf-8"))
@@ -139,7 +142,7 @@ class CASRTrainTask(TrainTask):
             val_interval=options["max_epochs"] + 1,  # measured here, by the same inference as users get
             **{"train#cases": train, "validate#cases": held},
         )
-        return run / "model.pt"
+        return run / "model.pt", resumed
 
     def _dice(self, task: CASRInferTask, cases: list[dict[str, Any]], device: str) -> float:
         """Mean Dice of an inference task, contour refinement on, over labels; 1 where both are empty."""
