@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 try:
     from pydicom.pixels import apply_color_lut, apply_modality_lut
 except ImportError:  # pydicom 2.4, which MONAI Label 0.8.5 needs
-    from pydicom.pixel_data_handlers.util import apply_color_lut, apply_modality_lut
+    from pydicom.pixel_data_handlers.util import apply_color_lut, apply_modality_lut  # type: ignore[no-redef]
 
 from .errors import DataError
 from .nrrd_images import LPS_TO_RAS
