@@ -20,7 +20,7 @@ from .errors import DataError
 from .nrrd_images import LPS_TO_RAS
 from .preprocessing import intensity_range
 
-__all__ = ["read_dicom"]
+__all__ = ["open_dicom", "read_dicom", "save_dicom"]
 
 PROJECTION_MODALITIES = {"XA", "RF", "DX", "CR", "XC", "OT", "SC", ""}
 
@@ -42,7 +42,7 @@ def read_dicom(path: Path) -> dict[str, Any]:
     Raises:
         DataError: for a damaged file, one without pixels, or a modality that is no X-ray projection.
     """
-    data = _open(path)
+    data = open_dicom(path)
     modality = str(data.get("Modality", "") or "")
     if modality not in PROJECTION_MODALITIES:
         raise DataError(f"{path}: modality is {modality}; expected X-ray angiography (XA) or another projection.")
@@ -83,8 +83,12 @@ def _window(data: Dataset) -> tuple[float, float] | None:
     return (centre, width) if width > 1 else None
 
 
-def _open(path: Path) -> Dataset:
-    """Parse a file; old archives hold objects without preamble, or without a stated transfer syntax."""
+def open_dicom(path: Path) -> Dataset:
+    """Parse a file; old archives hold objects without preamble, or without a stated transfer syntax.
+
+    Raises:
+        DataError: when the file is no DICOM file.
+    """
     try:
         data = pydicom.dcmread(path)
     except InvalidDicomError as error:
@@ -98,6 +102,15 @@ def _open(path: Path) -> Dataset:
         else:
             data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     return data
+
+
+def save_dicom(path: Path, data: Dataset) -> None:
+    """Write a data set with its file meta information as a DICOM file (PS3.10), Explicit VR Little Endian."""
+    if int(pydicom.__version__.split(".")[0]) >= 3:
+        data.save_as(path, enforce_file_format=True)
+    else:  # pydicom 2.4
+        data.is_little_endian, data.is_implicit_VR = True, False
+        data.save_as(path, write_like_original=False)
 
 
 def _encoding(data: Dataset) -> tuple[bool | None, bool | None]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .dicom import save_dicom
 from .errors import DataError, UsageError
 from .synthetic import SyntheticAngiogram, make_angiogram, make_cine
 from .synthetic_scene import MAX_SIZE, MIN_SIZE
@@ -166,6 +167,6 @@ def _dicom(cine: list[SyntheticAngiogram], name: str, seed: int) -> Callable[[Pa
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
         data.file_meta.MediaStorageSOPInstanceUID = UID(instance)
         data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        data.save_as(path, enforce_file_format=True)
+        save_dicom(path, data)
 
     return write
