@@ -28,11 +28,11 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(VENV)/.test
+unit: $(VENV)/.test $(LABEL_VENV)/.label
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-# The server has an environment of its own, since its packages do not go together with the others. Its tests are part of
-# `make unit` where that environment is, and left out with a reason where it is not.
+# The server has an environment of its own, since its packages do not go together with the others. The tests with a PACS
+# need the Debian packages orthanc and orthanc-dicomweb, and skip with that reason where they are not.
 label-test: $(VENV)/.test $(LABEL_VENV)/.label
 	$(BIN)/python -m pytest Testing/label
 
@@ -54,12 +54,11 @@ $(VENV)/.test: $(VENV)/.runtime
 	touch $@
 
 $(LABEL_VENV)/.label: $(LABEL_APP)/requirements-label.txt
-	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), 'Python 3.11 or newer is needed'"
+	$(PYTHON) -c "import sys; assert (3, 11) <= sys.version_info < (3, 13), 'the server needs Python 3.11 or 3.12 (its numpy 1.26 has no other wheels)'"
 	test -x $(LABEL_BIN)/python || $(PYTHON) -m venv $(LABEL_VENV)
 	$(LABEL_PIP) --upgrade pip
 	$(LABEL_PIP) torch==2.13.0
-	$(LABEL_PIP) --requirement $(LABEL_APP)/requirements-label.txt
-	$(LABEL_PIP) --no-deps monailabel==0.8.5 torchvision==0.28.0
+	$(LABEL_PIP) --no-deps --requirement $(LABEL_APP)/requirements-label.txt
 	touch $@
 
 clean:

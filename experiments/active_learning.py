@@ -6,7 +6,8 @@ python experiments/active_learning.py --data ../shared/data --pretrained efficie
 A network with an ImageNet encoder starts from 10 % of the ICA_NJ images of folds 1 to 4. In each round ten more images
 are "labelled", chosen by a strategy of the MONAI Label app (its own code: scores and k-centre), and the network is
 fine-tuned briefly on all labelled ones. Dice is measured on fold 0, at 128 pixels, threshold 0.5, without refinement.
-All strategies of a seed share the start. What is done is kept in the output, so that a second call goes on.
+All strategies of a seed share the start. What is done is kept in the output, so that a second call goes on; processes
+may work on different seeds with one output.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from casr_net.losses import DiceCEclDiceLoss  # noqa: E402
 from casr_net.masks import MaskReader  # noqa: E402
 from casr_net.network import CASRNet  # noqa: E402
 from casr_net.preprocessing import FieldOfViewd, MultichannelPreprocessd, ScaleToUnitd, ToGreyd  # noqa: E402
+from casr_net.writers import write_atomically  # noqa: E402
 
 SIDE, BATCH, FLIPS = 128, 8, ((), (2,), (3,), (2, 3))
 START_SHARE, ADDED, ROUNDS, START_STEPS, STEPS = 0.1, 10, 5, 200, 60
@@ -134,7 +136,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--pretrained", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     if options.threads:
@@ -154,7 +156,7 @@ def main() -> None:
     }  # fmt: skip
     if options.output.is_file():
         record["runs"] = json.loads(options.output.read_text())["runs"]
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         wanted = [s for s in STRATEGIES if f"{s}-{seed}" not in record["runs"]]
         if not wanted:
             continue
@@ -176,9 +178,11 @@ def main() -> None:
                 labelled += choose(strategy, network, shuffled, labelled, np.random.default_rng([seed, number]))
                 train(network, shuffled[labelled], shuffled_masks[labelled], STEPS, 5e-4, 100 * seed + number)
                 values.append(dice(network, test_images, test_masks))
-            record["runs"][f"{strategy}-{seed}"] = [round(value, 5) for value in values]
-            print(f"{strategy}-{seed}", record["runs"][f"{strategy}-{seed}"], f"{time.perf_counter() - mark:.0f} s")
-            options.output.write_text(json.dumps(record, indent=1) + "\n")
+            made = {f"{strategy}-{seed}": [round(value, 5) for value in values]}
+            there = json.loads(options.output.read_text())["runs"] if options.output.is_file() else {}
+            record["runs"] = dict(sorted((there | record["runs"] | made).items()))
+            print(made, f"{time.perf_counter() - mark:.0f} s", flush=True)
+            write_atomically(options.output, lambda path: path.write_text(json.dumps(record, indent=1) + "\n"))
 
 
 if __name__ == "__main__":

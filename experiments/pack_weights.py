@@ -1,6 +1,6 @@
 """Turn the weights of a training run into the half-precision file that ships.
 
-python experiments/pack_weights.py runs/fold0/model.pt monai_bundle/models/model.pt --config light
+python experiments/pack_weights.py runs/fold0/model.pt monai_bundle/models/model.pt
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("--config", default="light", help="overlay that names the network (%(default)s)")
+    parser.add_argument("--config", nargs="*", default=[], help="overlay that names another network, such as paper")
     options = parser.parse_args()
-    network = load_weights(load_parser([options.config]).get_parsed_content("network_def"), options.source)
+    network = load_weights(load_parser(options.config).get_parsed_content("network_def"), options.source)
     save_weights(network, options.target)
     print(f"{options.target}: {options.target.stat().st_size / 1e6:.1f} MB, sha256 {sha256(options.target)}")
 

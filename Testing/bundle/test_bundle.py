@@ -54,7 +54,9 @@ def test_files_of_the_zoo(bundle: Path) -> None:
     for name in ("LICENSE", "configs/inference.json", "configs/logging.conf", "models/model.pt", "docs/README.md"):
         assert (bundle / name).is_file(), name
     assert (bundle / "docs" / "data_license.txt").is_file()
-    assert all(p.stat().st_size < 25e6 for p in bundle.rglob("*") if p.is_file())
+    # Checkpoints, which a training leaves in models/, are no part of the bundle.
+    large = [p.name for p in bundle.rglob("*") if p.is_file() and p.suffix != ".ckpt" and p.stat().st_size >= 25e6]
+    assert large == []
 
 
 def test_net_in_out(bundle: Path) -> None:
@@ -87,8 +89,8 @@ def test_torchscript_export(bundle: Path, tmp_path: Path) -> None:
     [
         (["inference"], "infer"),
         (["train"], "train"),
-        (["train", "light"], "train"),
-        (["train", "light", "evaluate"], "train"),
+        (["train", "paper"], "train"),
+        (["train", "evaluate"], "train"),
     ],
 )
 def test_properties(bundle: Path, synthetic_set: Path, tmp_path: Path, names: list[str], kind: str) -> None:
@@ -108,7 +110,7 @@ def test_properties(bundle: Path, synthetic_set: Path, tmp_path: Path, names: li
     assert workflow.check_properties() == []
 
 
-@pytest.mark.parametrize("name", ["light", "paper", "compact"])
+@pytest.mark.parametrize("name", ["paper", "compact"])
 def test_network_overlays_fit_training_and_inference(bundle: Path, name: str) -> None:
     from monai.bundle import ConfigParser
 

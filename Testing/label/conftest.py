@@ -195,6 +195,7 @@ def shared_studies(tmp_path_factory: pytest.TempPathFactory, angiograms: list[np
     (folder / "grey.png").write_bytes(png(image))
     (folder / "color.png").write_bytes(png(np.stack([image] * 3, axis=-1)))
     (folder / "photo.jpg").write_bytes(bytes(cv2.imencode(".jpg", image)[1]))
+    (folder / "photo_color.jpg").write_bytes(bytes(cv2.imencode(".jpg", np.stack([image] * 3, axis=-1))[1]))
     header = {
         "space": "left-posterior-superior", "space directions": np.diag([0.3, 0.25, 1.0]),
         "space origin": [5.0, -7.0, 2.0], "kinds": ["domain"] * 3,

@@ -248,3 +248,71 @@ def test_kill_while_labels_are_saved(start: Callable[..., Server], studies: Path
     assert not list(studies.rglob(".casr-part-*"))
     listed = {Path(item["image"]).stem for item in server.get("/datastore/?output=train").json}
     assert listed == set(confirmed) and len(confirmed) == 4
+
+
+def test_scoring_beside_saving_loses_no_note(start: Callable[..., Server], studies: Path) -> None:
+    """Scores are made in a process of its own, which writes the same index as the server."""
+    server = start(studies)
+    assert server.post("/scoring/disagreement").status == 200
+    end, turn = time.monotonic() + 120, 0
+    while server.get("/scoring/").json["status"] in ("SUBMITTED", "RUNNING") and time.monotonic() < end:
+        params = {"params": json.dumps({"note": turn})}
+        query = "/datastore/label?image=frame3&tag=final"
+        assert server.form("PUT", query, params, {"label": ("x.png", png(full_mask()))}).status == 200
+        assert server.get("/datastore/label/info?label=frame3&tag=final").json["note"] == turn
+        turn += 1
+    assert server.get("/scoring/").json["status"] == "DONE" and turn > 1
+    assert server.get("/datastore/label/info?label=frame3&tag=final").json["note"] == turn - 1
+    assert all("casr_disagreement" in server.get(f"/datastore/image/info?image=frame{i}").json for i in range(3))
+
+
+def test_damaged_index_is_made_anew(start: Callable[..., Server], studies: Path) -> None:
+    server = start(studies)
+    assert server.label("frame1", "x.png", png(full_mask())).status == 200
+    server.kill()
+    (studies / "datastore_v2.json").write_text('{"name": "half of')
+    server.start()
+    assert server.get("/datastore/").json["completed"] == 1 and len(list(studies.glob("*.broken-*"))) == 1
+
+
+def test_training_outlives_its_server(start: Callable[..., Server], studies: Path) -> None:
+    """A second one beside it is refused: both would write the same files."""
+    import os
+    import signal
+
+    server = start(studies)
+    for number in range(3):
+        server.label(f"frame{number}", "x.png", png(full_mask()))
+    options = {"max_epochs": 40, "samples_per_epoch": 8, "batch_size": 2, "crop_size": 64}
+    server.post("/train/casr_net", options)
+    end = time.monotonic() + 120
+    while not (studies / ".casr" / "run" / "plan.json").is_file() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert server.process is not None
+    group, process = server.process.pid, server.process
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    server.process = None
+    try:
+        server.start()
+        answer = server.post("/train/casr_net?run_sync=true", options)
+        assert answer.status == 400 and "another training is running" in answer.detail
+    finally:
+        os.killpg(group, signal.SIGKILL)
+    time.sleep(1)
+    quick = {**options, "max_epochs": 1}
+    assert server.post("/train/casr_net?run_sync=true", quick).status == 200, "the lock is free again"
+
+
+def test_archive_is_not_unpacked(server: Server, tmp_path: Path) -> None:
+    import io
+    import tarfile
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("../../casr_escaped.png")
+        entry.size = 1
+        archive.addfile(entry, io.BytesIO(b"x"))
+    answer = server.form("PUT", "/session/?uncompress=true", {}, {"files": ("a.tar", buffer.getvalue())})
+    assert answer.status == 400 and "not unpacked" in answer.detail
+    assert not list(Path("/tmp").glob("casr_escaped.png"))

@@ -113,7 +113,7 @@ def test_killed_training_goes_on(start: Callable[..., Server], studies: Path) ->
     label_all(server, studies)
     options = {"max_epochs": 12, "samples_per_epoch": 8, "learning_rate": 1e-5}
     server.post("/train/casr_net", {**QUICK, **options})
-    last = studies / ".casr" / "run" / "last.pt"
+    last = studies / ".casr" / "run" / "last.ckpt"
     end = time.monotonic() + 240
     while not last.is_file() and time.monotonic() < end:
         time.sleep(0.1)
@@ -131,7 +131,7 @@ def test_killed_training_goes_on(start: Callable[..., Server], studies: Path) ->
     ("options", "words"),
     [
         ({"max_epochs": 0}, "max_epochs"), ({"learning_rate": "x"}, "learning_rate"), ({"crop_size": 5}, "crop_size"),
-        ({"rollback": "../x"}, "rollback"), ({"device": "cuda:9"}, "device"), ({"val_share": 2}, "val_share"),
+        ({"rollback": "../x"}, "rollback"), ({"device": "cuda:9"}, "device"), ({"val_split": 2}, "val_split"),
     ],
 )  # fmt: skip
 def test_wrong_options_of_a_training(server: Server, options: dict, words: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from casr_net.cases import balanced_weights, load_cases
+from casr_net.cases import balanced_weights, cases_digest, load_cases
 from casr_net.errors import DataError, UsageError
 from casr_net.losses import DiceCEclDiceLoss
 
@@ -46,6 +46,30 @@ def test_balance(table: Path, power: float, share: float) -> None:
     weights = np.array(balanced_weights(cases, power))
     small = np.array([c["dataset"] == "small" for c in cases])
     assert weights[small].sum() / weights.sum() == pytest.approx(share)
+
+
+def test_cases_of_a_label_server_are_one_data_set() -> None:
+    assert balanced_weights([{"image": "a", "label": "b"}] * 3, 0.5) == [3**-0.5] * 3
+    with pytest.raises(UsageError, match="0 cases to train on; at least 1"):
+        balanced_weights([])
+
+
+def test_digest_is_that_of_the_contents(table: Path, tmp_path: Path) -> None:
+    cases = load_cases(table)
+    for number, case in enumerate(cases):
+        Path(case["image"]).write_text(f"image {number}")
+        Path(case["label"]).write_text(f"label {number}")
+    digest = cases_digest(cases)
+    moved = [
+        {"image": str(tmp_path / "moved" / Path(c["image"]).relative_to(table)), "label": c["label"]} for c in cases
+    ]
+    for case, other in zip(cases, moved, strict=True):
+        Path(other["image"]).parent.mkdir(parents=True, exist_ok=True)
+        Path(other["image"]).write_bytes(Path(case["image"]).read_bytes())
+    assert cases_digest(moved) == digest
+    assert cases_digest(cases[::-1]) != digest != cases_digest(cases[:-1])
+    Path(cases[3]["label"]).write_text("corrected")
+    assert cases_digest(cases) != digest
 
 
 def test_real_folds_do_not_share_patients(real_data: Path) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import DataError, UsageError
+from .weights import sha256
 
-__all__ = ["balanced_weights", "load_cases"]
+__all__ = ["balanced_weights", "cases_digest", "load_cases"]
 
 COLUMNS = ("dataset", "file", "fold")
 
@@ -75,15 +77,33 @@ def load_cases(
     return cases
 
 
-def balanced_weights(cases: Sequence[dict[str, Any]], power: float = 0.5) -> list[float]:
+def balanced_weights(cases: Sequence[Mapping[str, Any]], power: float = 0.5) -> list[float]:
     """Sampling weight of each case, so that small data sets are drawn more often than their share.
 
     A data set of n cases is drawn with probability proportional to n ** power: 1 leaves the natural shares, 0 makes all
     data sets equally frequent. 0.5 is our choice: equal shares would repeat the 56 DCA1 images of a fold far too often.
 
     Args:
-        cases: as from :func:`load_cases`.
+        cases: as from :func:`load_cases`; those without "dataset", as MONAI Label gives them, are one more data set.
         power: see above, in [0, 1].
+
+    Raises:
+        UsageError: when there is no case.
     """
-    sizes = Counter(case["dataset"] for case in cases)
-    return [float(sizes[case["dataset"]] ** (power - 1)) for case in cases]
+    if not cases:
+        raise UsageError("0 cases to train on; at least 1 is needed (on a label server: a label that is final).")
+    sizes = Counter(case.get("dataset") for case in cases)
+    return [float(sizes[case.get("dataset")] ** (power - 1)) for case in cases]
+
+
+def cases_digest(cases: Sequence[Mapping[str, Any]]) -> str:
+    """Hexadecimal SHA-256 of what the files of cases hold, image and label, in their order; names do not count.
+
+    Raises:
+        OSError: when a file cannot be read.
+    """
+    total = hashlib.sha256()
+    for case in cases:
+        for key in ("image", "label"):
+            total.update(bytes.fromhex(sha256(case[key])))
+    return total.hexdigest()

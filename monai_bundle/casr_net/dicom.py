@@ -20,8 +20,9 @@ from .errors import DataError
 from .nrrd_images import LPS_TO_RAS
 from .preprocessing import intensity_range
 
-__all__ = ["open_dicom", "read_dicom", "save_dicom"]
+__all__ = ["open_dicom", "patient_id", "read_dicom", "save_dicom", "set_encoding"]
 
+_PYDICOM_2 = int(pydicom.__version__.split(".")[0]) < 3  # which MONAI Label 0.8.5 needs
 PROJECTION_MODALITIES = {"XA", "RF", "DX", "CR", "XC", "OT", "SC", ""}
 
 
@@ -104,13 +105,30 @@ def open_dicom(path: Path) -> Dataset:
     return data
 
 
+def patient_id(path: str | Path) -> str:
+    """PatientID of a DICOM file; empty where it has none, or where the file is of another kind."""
+    try:
+        data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
+    except (InvalidDicomError, OSError):
+        return ""
+    return str(data.get("PatientID", "") or "").strip()
+
+
 def save_dicom(path: Path, data: Dataset) -> None:
     """Write a data set with its file meta information as a DICOM file (PS3.10), Explicit VR Little Endian."""
-    if int(pydicom.__version__.split(".")[0]) >= 3:
-        data.save_as(path, enforce_file_format=True)
-    else:  # pydicom 2.4
-        data.is_little_endian, data.is_implicit_VR = True, False
+    set_encoding(data)
+    if _PYDICOM_2:
         data.save_as(path, write_like_original=False)
+    else:
+        data.save_as(path, enforce_file_format=True)
+
+
+def set_encoding(data: Dataset) -> None:
+    """Say of a new data set that it is to be encoded as Explicit VR Little Endian, with a preamble. pydicom 3 takes it
+    from the file meta information."""
+    data.preamble = b"\0" * 128
+    if _PYDICOM_2:
+        data.is_little_endian, data.is_implicit_VR = True, False
 
 
 def _encoding(data: Dataset) -> tuple[bool | None, bool | None]:

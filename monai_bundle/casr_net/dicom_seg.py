@@ -1,9 +1,9 @@
 """DICOM Segmentation objects of projection images: frames of single- and multi-frame X-ray angiograms.
 
-A projection has no place in the patient's coordinate system, so the object has no Frame of Reference. DICOM PS3.3 A.51.5
-allows that: its frames then have the size of the source's frames, and the Derivation Image functional group names, for
-each of them, the source instance and frame that it lies on pixel by pixel (Spatial Locations Preserved). Libraries such as
-highdicom (0.28) refuse several frames without Frame of Reference, so the object is put together here.
+A projection has no place in the patient's coordinate system, so the object has no Frame of Reference. DICOM PS3.3
+A.51.5 allows that: its frames then have the size of the source's frames, and the Derivation Image functional group
+names, for each of them, the source instance and frame that it lies on pixel by pixel (Spatial Locations Preserved).
+Libraries such as highdicom (0.28) refuse several frames without Frame of Reference, so the object is put together here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-from .dicom import open_dicom, save_dicom
+from .dicom import open_dicom, save_dicom, set_encoding
 from .errors import DataError, UsageError
 
 __all__ = ["SEGMENTATION_STORAGE", "DicomSegmentation", "make_segmentation", "parse_segmentation", "write_segmentation"]
@@ -167,7 +167,7 @@ def parse_segmentation(source: Dataset | str | Path) -> DicomSegmentation:
     frames = sorted({frame for _, frame in places})
     masks = np.zeros((int(data.Columns), int(data.Rows), len(frames)), bool)
     for (_, frame), image in zip(places, pixels, strict=True):
-        masks[..., frames.index(frame)] |= image.T > limit
+        masks[..., frames.index(frame)] |= np.greater(image.T, limit)
     series = data.get("ReferencedSeriesSequence") or [Dataset()]
     return DicomSegmentation(
         masks, frames, images.pop(), str(series[0].get("SeriesInstanceUID", "")), str(data.get("SOPInstanceUID", "")),
@@ -196,7 +196,9 @@ def _check(data: Dataset, masks: Mapping[int, np.ndarray], frames: Sequence[int]
     for frame in frames:
         if np.shape(masks[frame]) != size:
             found = " x ".join(map(str, np.shape(masks[frame])))
-            raise DataError(f"{name}: the mask of frame {frame} has {found} pixels; the image has {size[0]} x {size[1]}.")
+            raise DataError(
+                f"{name}: the mask of frame {frame} has {found} pixels; the image has {size[0]} x {size[1]}."
+            )
 
 
 def _head(data: Dataset, version: str, serial: str, description: str) -> Dataset:
@@ -216,7 +218,7 @@ def _head(data: Dataset, version: str, serial: str, description: str) -> Dataset
     made.SeriesInstanceUID, made.SeriesNumber, made.InstanceNumber = generate_uid(), 9000, 1
     made.Modality, made.SeriesDescription = "SEG", description[:64]
     made.SeriesDate = made.ContentDate = made.InstanceCreationDate = now.strftime("%Y%m%d")
-    made.SeriesTime = made.ContentTime = made.InstanceCreationTime = now.strftime("%H%M%S")
+    made.SeriesTime = made.ContentTime = made.InstanceCreationTime = now.strftime("%H%M%S.%f")
     made.Manufacturer, made.ManufacturerModelName = "CASR-Net", "CASR-Net"
     made.DeviceSerialNumber, made.SoftwareVersions = serial[:64], version or __version__
     made.ImageType, made.ContentLabel = ["DERIVED", "PRIMARY"], "CORONARY_ARTERY"
@@ -236,6 +238,7 @@ def _head(data: Dataset, version: str, serial: str, description: str) -> Dataset
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    set_encoding(made)
     return made
 
 

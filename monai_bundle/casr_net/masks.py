@@ -10,14 +10,14 @@ from monai.data import ImageReader
 from monai.utils import ensure_tuple
 
 from .errors import DataError
-from .images import decode, is_image
+from .images import VOLUME, decode, is_image
 
 __all__ = ["MaskReader", "read_mask"]
 
 LARGEST = (1, 255, 65535)  # of label maps, and of 8-bit and 16-bit images
 
 
-def read_mask(path: str | Path) -> np.ndarray:
+def read_mask(path: str | Path, slices_as_frames: bool = False) -> np.ndarray:
     """Read one file of masks. Unlike an angiogram, a mask may be constant, and of any size that decodes.
 
     Vessel is what lies above half of the largest possible value: 1 for files with no value above 1 (label maps), else
@@ -25,6 +25,8 @@ def read_mask(path: str | Path) -> np.ndarray:
 
     Args:
         path: any image that :func:`casr_net.images.read_angiogram` knows; alpha is ignored.
+        slices_as_frames: take the slices of a NIfTI or NRRD volume for frames: programs that load a cine as a volume,
+            such as 3D Slicer, write its label map so. Only for a caller who knows how many frames there should be.
 
     Returns:
         bool (X, Y, frames), True in the vessel.
@@ -33,7 +35,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         DataError: when the file is missing, damaged, coloured, negative, not finite or of unknown scale.
     """
     path = Path(path)
-    pixels = decode(path).pixels
+    pixels = _volume(path) if slices_as_frames and path.name.lower().endswith(VOLUME) else decode(path).pixels
     if pixels.shape[0] > 2 and (pixels[1:3] != pixels[:1]).any():
         raise DataError(f"{path}: a coloured image; a mask is grey.")
     values = pixels[0]
@@ -50,6 +52,23 @@ def read_mask(path: str | Path) -> np.ndarray:
             f"{path}: the largest value is {top}; a mask's is 0 or 1, or 128 to 255, or from 32768 to 65535."
         )
     return values > largest / 2
+
+
+def _volume(path: Path) -> np.ndarray:
+    """(1, X, Y, Z) of a volume of three axes; whatever else a file holds is read as always."""
+    try:
+        if path.name.lower().endswith(".nrrd"):
+            import nrrd
+
+            array = nrrd.read(str(path))[0]
+        else:
+            import nibabel
+
+            image: Any = nibabel.load(path)
+            array = np.asanyarray(image.dataobj)
+    except Exception:  # decoders raise what they like; the usual way tells what is wrong
+        return decode(path).pixels
+    return array[None] if array.ndim == 3 else decode(path).pixels
 
 
 class MaskReader(ImageReader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import logging
 import os
 import time
@@ -16,9 +17,13 @@ from ignite.engine import Engine, Events
 from monai.transforms import Randomizable
 from monai.utils import set_determinism
 
+from .cases import cases_digest
 from .errors import WeightsError
+from .weights import read_state_dict, state_digest
 
 __all__ = ["Checkpoint", "CsvLog", "EpochSeed", "ModelSelection"]
+
+logger = logging.getLogger(__name__)
 
 
 class EpochSeed:
@@ -64,6 +69,24 @@ def _write(state: Mapping[str, Any], path: Path) -> None:
     temporary = path.with_name(f".{path.name}.part")
     torch.save(state, temporary)
     os.replace(temporary, path)
+
+
+def _keep(path: Path) -> Path:
+    """Rename a file to ``<stem>_previous``; one that has this name already gets the first free number too.
+
+    MONAI Label offers every ``.pt`` of the folder to its users: only the latest of the old weights keeps that ending,
+    the others get ``.ckpt``.
+
+    Returns:
+        the new name.
+    """
+    kept = path.with_stem(f"{path.stem}_previous")
+    if kept.exists():
+        ending = ".ckpt" if kept.suffix == ".pt" else kept.suffix
+        names = (kept.with_name(f"{kept.stem}_{number}{ending}") for number in itertools.count(1))
+        os.replace(kept, next(name for name in names if not name.exists()))
+    os.replace(path, kept)
+    return kept
 
 
 class ModelSelection:
@@ -159,12 +182,19 @@ class Checkpoint:
     handlers; without it, the epoch and the best metric are lost. The file is replaced in one step, so that a kill at
     any time leaves a whole checkpoint.
 
+    A run goes on only if it began from the same weights and the same training data. Otherwise it is another run: it
+    starts anew, and the files of the earlier one are kept under other names (:func:`_keep`).
+
     Args:
         path: of the checkpoint; a state dict of tensors and numbers under the keys given.
         objects: name to anything with ``state_dict`` and ``load_state_dict``; "model" is the network.
-        resume: go on from ``path`` when it exists; False starts anew and replaces it.
-        weights_path: also write the network alone there, for inference.
+        resume: go on from ``path`` when it exists; False starts anew in any case.
+        weights_path: the network alone is written there when the run ends, for inference. Other weights that are there
+            then are kept as ``<stem>_previous``. While a run lasts the file stays as it was, so that a server neither
+            uses weights that are half trained, nor starts from them when a killed run is started again.
         selection: its state is kept too, and it ends the run when it is exhausted.
+        cases: training data, dictionaries with the paths of image and label.
+        files: what else a run writes; kept beside the checkpoint when another run starts.
 
     Raises:
         WeightsError: when the checkpoint to resume from is damaged or belongs to another configuration.
@@ -177,16 +207,22 @@ class Checkpoint:
         resume: bool = True,
         weights_path: str | Path | None = None,
         selection: ModelSelection | None = None,
+        cases: Sequence[Mapping[str, Any]] = (),
+        files: Sequence[str | Path] = (),
     ) -> None:
         self.path, self.objects, self.resume = Path(path), dict(objects), resume
         self.selection = selection
         if selection is not None:
             self.objects["selection"] = selection
         self.weights_path = None if weights_path is None else Path(weights_path)
+        self.cases, self.files = cases, [Path(file) for file in files]
+        self.origin: dict[str, str] = {}
+        self.own_weights = ""  # digest of what this run has written to weights_path
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        engine.add_event_handler(Events.COMPLETED, self.publish)
 
     def save(self, engine: Engine) -> None:
         state = {name: item.state_dict() for name, item in self.objects.items()}
@@ -194,26 +230,62 @@ class Checkpoint:
         if scaler is not None:
             state["scaler"] = scaler.state_dict()
         state["progress"] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
+        state |= {"origin": self.origin, "own_weights": self.own_weights}
         _write(state, self.path)
-        if self.weights_path is not None:
-            _write(state["model"], self.weights_path)
         if self.selection is not None and self.selection.exhausted:
-            logging.getLogger(__name__).info("No gain for %d validations: the run ends.", self.selection.waited)
+            logger.info("No gain for %d validations: the run ends.", self.selection.waited)
             engine.terminate()
 
     def load(self, engine: Engine) -> None:
-        if not self.resume or not self.path.is_file():
+        weights = state_digest(self.objects["model"].state_dict())
+        self.origin = {"weights": weights, "training data": cases_digest(self.cases)}
+        state = self._read() if self.resume and self.path.is_file() else {}
+        known = state.get("origin", {})
+        other = [name for name, digest in self.origin.items() if known.get(name) != digest]
+        idist.barrier()  # no process looks for the file while the first one renames it
+        if other:
+            kept = [_keep(path) for path in (self.path, *self.files) if path.is_file() and idist.get_rank() == 0]
+            if kept:
+                reason = f"it began from other {' and '.join(other)}" if state else "it cannot or shall not go on"
+                logger.warning("%s: a new run; of the earlier one (%s) are kept: %s.", self.path, reason,
+                               ", ".join(path.name for path in kept))  # fmt: skip
             return
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
             for name, item in self.objects.items():
                 item.load_state_dict(state[name])
             scaler: Any = getattr(engine, "scaler", None)
             if scaler is not None and "scaler" in state:
                 scaler.load_state_dict(state["scaler"])
             engine.state.epoch, engine.state.iteration = state["progress"]["epoch"], state["progress"]["iteration"]
+            written = state_digest(state["model"])
+            self.own_weights = written if self._digest_of_file() == written else state["own_weights"]
         except Exception as error:
             raise WeightsError(f"{self.path}: cannot resume from this checkpoint ({error}).") from error
         if self.selection is not None and self.selection.exhausted:
             engine.terminate()
-        logging.getLogger(__name__).info("Resumed from %s after epoch %d.", self.path, engine.state.epoch)
+        logger.info("Resumed from %s after epoch %d.", self.path, engine.state.epoch)
+        if engine.state.epoch >= (engine.state.max_epochs or 0):
+            logger.warning("%s: this run had ended; nothing is left to do.", self.path)
+
+    def publish(self, engine: Engine) -> None:
+        """Write the network's weights, and keep those of others that are there."""
+        if self.weights_path is None or idist.get_rank() > 0:
+            return
+        state = self.objects["model"].state_dict()
+        if self.weights_path.is_file() and self._digest_of_file() not in (self.own_weights, state_digest(state)):
+            kept = _keep(self.weights_path)
+            logger.warning("%s: the weights that were there are kept as %s.", self.weights_path, kept.name)
+        _write(state, self.weights_path)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return dict(torch.load(self.path, map_location="cpu", weights_only=True))
+        except Exception as error:
+            raise WeightsError(f"{self.path}: cannot resume from this checkpoint ({error}).") from error
+
+    def _digest_of_file(self) -> str:
+        """Of the weights that lie at ``weights_path``; empty without readable ones."""
+        try:
+            return "" if self.weights_path is None else state_digest(read_state_dict(self.weights_path))
+        except WeightsError:
+            return ""

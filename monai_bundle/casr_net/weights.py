@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,13 +13,25 @@ from torch import nn
 
 from .errors import WeightsError
 
-__all__ = ["load_weights", "read_state_dict", "save_weights", "sha256"]
+__all__ = ["load_weights", "read_state_dict", "save_weights", "sha256", "state_digest"]
 
 
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def state_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Hexadecimal SHA-256 of a state dict's names, types, shapes and values, wherever its tensors are.
+
+    Files of equal weights may differ in their bytes, since the archive holds its own name.
+    """
+    total = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:

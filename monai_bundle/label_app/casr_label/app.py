@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
@@ -23,6 +24,7 @@ from casr_net.errors import DataError
 
 from .datastore import CASRDatastore
 from .inference import CASRDropoutTask, CASRInferTask
+from .pacs import PACSDatastore, make_client
 from .requests import checked_image, checked_tag
 from .scoring import DisagreementScoring, DropoutScoring, TTAScoring
 from .state import StateFolder
@@ -48,9 +50,11 @@ class CASRLabelApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self.studies: str = studies
         self.bundle = str(Path(app_dir).resolve().parent)
         conf = conf or {}
-        self.state = StateFolder(Path(conf.get("state_dir") or _default_state(studies)))
+        calibration = Path(app_dir) / "calibration.json"
+        self.state = StateFolder(Path(conf.get("state_dir") or _default_state(studies)), calibration)
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -62,12 +66,20 @@ class CASRLabelApp(MONAILabelApp):
         )
 
     def init_datastore(self) -> Datastore:
-        if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
-        return CASRDatastore(self.studies)
+        if not _is_address(self.studies):
+            return CASRDatastore(self.studies)
+        self.studies = self.studies.rstrip("/")
+        client = make_client(
+            self.studies, settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD,
+            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX, wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
+            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+        )  # fmt: skip
+        return PACSDatastore(client, settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, self.state.folder / "images")
 
     def init_infers(self) -> dict[str, Any]:
-        self.task = CASRInferTask(self.bundle, self.conf, self.state.published)
+        self.task = CASRInferTask(
+            self.bundle, self.conf, self.state.published, calibration=lambda: self.state.calibration
+        )
         return {MODEL: self.task}
 
     def init_trainers(self) -> dict[str, Any]:
@@ -132,10 +144,14 @@ class CASRLabelApp(MONAILabelApp):
             file = store.get_label_uri(label, tag)
         return {"label": label, "tag": tag, "file": None if save else file, "params": params}
 
+    def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """MONAI Label's way for whole slide images, which looks at files before it asks; the same as :meth:`infer`."""
+        return self.infer(request, datastore)
+
     def _readable(self) -> list[Path]:
         """Folders whose files a request may name by their path: sessions, and the studies."""
         folders = [] if self._sessions is None else [Path(self._sessions.store_path)]
-        return folders if self.studies.startswith("http") else [*folders, Path(self.studies)]
+        return folders if _is_address(self.studies) else [*folders, Path(self.studies)]
 
 
 class _BatchInfer(BatchInferTask):
@@ -152,8 +168,12 @@ class _BatchInfer(BatchInferTask):
         return super().__call__(request, datastore, infer)
 
 
+def _is_address(studies: str) -> bool:
+    return studies.startswith(("http://", "https://"))
+
+
 def _default_state(studies: str) -> Path:
-    if not studies.startswith(("http://", "https://")):
+    if not _is_address(studies):
         return Path(studies) / ".casr"
-    name = hashlib.sha256(studies.encode()).hexdigest()[:16]
+    name = hashlib.sha256(studies.rstrip("/").encode()).hexdigest()[:16]
     return Path.home() / ".cache" / "casr_label" / name

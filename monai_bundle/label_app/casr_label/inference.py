@@ -13,15 +13,23 @@ import numpy as np
 import torch
 from monailabel.tasks.infer.bundle import BundleInferTask
 
-from casr_net.errors import DataError
+from casr_net.calibration import apply_temperature
+from casr_net.dicom_seg import write_segmentation
+from casr_net.errors import DataError, UsageError
 from casr_net.images import read_angiogram
 from casr_net.refinement import RefineVesselsd
+from casr_net.weights import sha256
 from casr_net.writers import write_atomically, write_map
 
-from .requests import checked_request, frame_choice
+from .requests import RESULTS, checked_request, frame_choice
+from .state import Calibration
 from .uncertainty import entropy_map, entropy_score
 
 __all__ = ["CASRDropoutTask", "CASRInferTask", "FrameResult"]
+
+
+OPTIONS: dict[str, Any] = {"frame": "all", "threshold": 0.5, "refine": True, "result": list(RESULTS)}
+"""Parameters of a request that clients show to their users, with their defaults; the first of a list is the default."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +48,13 @@ class FrameResult:
 class CASRInferTask(BundleInferTask):
     """Segments one frame, or all of them, of an image that :func:`casr_net.images.read_angiogram` knows.
 
-    Parameters of a request, beside MONAI Label's own: ``frame`` (number from 0, or "all"), ``threshold``, ``refine``,
-    ``result``: "mask" (uint8, vessel = 1; 255 in PNG), "probability" or "uncertainty" (entropy in bits; both float32,
-    in PNG 0 to 255). The answer's ``params`` hold ``uncertainty``, a score from 0 to 1, and ``pixels``, by frame.
+    Parameters of a request, beside MONAI Label's own: ``frame`` (number from 0, or "all", the default), ``threshold``,
+    ``refine``, and ``result``: "mask" (uint8, vessel = 1; 255 in PNG), "probability" or "uncertainty" (entropy in bits;
+    both float32, in PNG 0 to 255). The answer's ``params`` hold ``uncertainty``, a score from 0 to 1, and ``pixels``,
+    by frame.
+
+    Probabilities that uncertainty is computed from are calibrated by ``temperature``; masks and the result
+    "probability" are the network's own.
 
     Args:
         path: bundle folder.
@@ -50,13 +62,24 @@ class CASRInferTask(BundleInferTask):
         published: weights that are used as soon as they are there, in place of the bundle's; they are loaded anew when
             they change.
         dropout: probability of the decoder's dropout, see :class:`CASRDropoutTask`.
+        calibration: gives the temperatures of the weights in use, see :mod:`casr_net.calibration`.
     """
 
-    def __init__(self, path: str, conf: dict[str, str], published: Path | None = None, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        path: str,
+        conf: dict[str, str],
+        published: Path | None = None,
+        dropout: float = 0.0,
+        calibration: Callable[[], Calibration] = Calibration,
+    ) -> None:
         super().__init__(path, conf, add_post_restore=False, dropout=dropout, load_strict=True)
         # The choice of a file by its name in a request is not offered: the published weights are the ones to be used.
         self._config.pop("model_filename", None)
-        self.path = [*self.path, *([str(published)] if published is not None else [])]
+        self._config.update(OPTIONS)
+        self.calibration = calibration
+        # MONAI Label takes the last of these files that is there.
+        self.path: list[str] = [*self.path, *([str(published)] if published is not None else [])]
         # The bundle's configuration is parsed and instantiated anew for each request; two at once would mix it up.
         self._one_at_a_time = threading.Lock()
 
@@ -73,21 +96,29 @@ class CASRInferTask(BundleInferTask):
         source = read_angiogram(path)
         frames = frame_choice(request.get("frame"), source.frames, Path(path).name)
         results = [self.segment_frame(path, frame, checked, callbacks) for frame in frames]
-        maps = {
-            "mask": lambda one: one.mask,
-            "probability": lambda one: one.probability,
-            "uncertainty": lambda one: entropy_map(one.probability),
-        }
-        stack = np.stack([maps[checked["result"]](one) for one in results], axis=-1)
+        sure = [apply_temperature(one.probability, self.calibration().single) for one in results]
         extension = checked["result_extension"]
+        if extension == ".dcm" and source.format != "dicom":
+            raise UsageError("result_extension is '.dcm'; a DICOM Segmentation needs a DICOM image.")
         with tempfile.NamedTemporaryFile(suffix=extension, delete=False) as opened:
             file = Path(opened.name)
-        write_atomically(file, lambda temporary: write_map(temporary, stack, source.affine))
+        if extension == ".dcm":
+            masks = {frame: one.mask for frame, one in zip(frames, results, strict=True)}
+            serial = sha256(self.weights)[:16]
+            write_atomically(file, lambda temporary: write_segmentation(temporary, path, masks, serial=serial))
+        else:
+            maps = {
+                "mask": [one.mask for one in results],
+                "probability": [one.probability for one in results],
+                "uncertainty": [entropy_map(one) for one in sure],
+            }
+            stack = np.stack(maps[checked["result"]], axis=-1)
+            write_atomically(file, lambda temporary: write_map(temporary, stack, source.affine))
         answer = {
             "label_names": self.labels,
             "frames": frames,
             "pixels": [int(one.mask.sum()) for one in results],
-            "uncertainty": [round(entropy_score(one.probability), 6) for one in results],
+            "uncertainty": [round(entropy_score(one), 6) for one in sure],
             "result": checked["result"],
             "device": checked["device"],
             "centroids": {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from casr_net.inference import resolve_device
 
 __all__ = [
     "EXTENSIONS",
+    "RESULTS",
     "NotFoundError",
     "checked_id",
     "checked_image",
@@ -25,7 +27,8 @@ EXTENSIONS = (
     "*.nii.gz", "*.nii", "*.nrrd", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.bmp", "*.dcm",
 )  # fmt: skip
 """Files of the studies folder that are images."""
-RESULT_EXTENSIONS = (".nrrd", ".nii.gz", ".png")
+RESULT_EXTENSIONS = (".nrrd", ".nii.gz", ".png", ".dcm")
+"""Of results; ``.dcm`` is a DICOM Segmentation, of DICOM images only."""
 RESULTS = ("mask", "probability", "uncertainty")
 
 _ID = re.compile(r"[^/\\\x00-\x1f]{1,200}")
@@ -78,20 +81,14 @@ def frame_choice(value: Any, frames: int, name: str) -> list[int]:
     """Frames that a request asks for, counted from 0.
 
     Args:
-        value: a number, "all", or None: the only frame.
+        value: a number, "all", or None: all of them, since 3D Slicer and OHIF ask for a label of the whole image.
         frames: how many there are.
         name: for the message.
 
     Raises:
-        UsageError: for another value, a number out of range, or None where there are several.
+        UsageError: for another value, or a number out of range.
     """
-    if value is None or value == "":
-        if frames > 1:
-            raise UsageError(
-                f"{name}: {frames} frames or slices; the parameter 'frame' must say which: 0 to {frames - 1}, or 'all'."
-            )
-        return [0]
-    if value == "all":
+    if value is None or value in ("", "all"):
         return list(range(frames))
     text = str(value)
     if isinstance(value, bool) or not re.fullmatch(r"\d{1,6}", text) or int(text) >= frames:
@@ -108,20 +105,23 @@ def checked_request(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: for a value that is not allowed.
     """
-    device = request.get("device")
-    device = device[0] if isinstance(device, list) and device else device
+    device = _first(request.get("device"))
     extension = request.get("result_extension") or ".nrrd"
     if extension not in RESULT_EXTENSIONS:
         raise UsageError(f"result_extension is {str(extension)[:50]!r}; known are {', '.join(RESULT_EXTENSIONS)}.")
-    result = request.get("result", "mask")
+    result = _first(request.get("result", "mask"))
     if result not in RESULTS:
         raise UsageError(f"result is {str(result)[:50]!r}; known are {', '.join(RESULTS)}.")
     threshold = request.get("threshold", 0.5)
+    with contextlib.suppress(ValueError):  # forms of clients give text
+        threshold = float(threshold) if isinstance(threshold, str) else threshold
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
         raise UsageError(f"threshold is {str(threshold)[:50]!r}; expected a number above 0 and at most 1.")
     refine = request.get("refine", True)
     if not isinstance(refine, bool):
         raise UsageError(f"refine is {str(refine)[:50]!r}; expected true or false.")
+    if extension == ".dcm" and result != "mask":
+        raise UsageError(f"result is {result!r}; a DICOM Segmentation ('.dcm') holds masks only.")
     return {
         "device": str(resolve_device(str(device or "auto"))),
         "result": result,
@@ -129,3 +129,8 @@ def checked_request(request: Mapping[str, Any]) -> dict[str, Any]:
         "threshold": float(threshold),
         "refine": refine,
     }
+
+
+def _first(value: Any) -> Any:
+    """Clients that show a list of choices may send it back whole."""
+    return value[0] if isinstance(value, list) and value else value

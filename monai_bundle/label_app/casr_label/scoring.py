@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.tasks.infer.basic_infer import CallBackTypes
 
+from casr_net.calibration import apply_temperature
 from casr_net.errors import DataError
 from casr_net.images import read_angiogram
 
@@ -21,9 +22,12 @@ from .requests import checked_request
 from .state import Embeddings
 from .uncertainty import disagreement, entropy_map, entropy_score
 
-__all__ = ["DisagreementScoring", "DropoutScoring", "TTAScoring"]
+__all__ = ["FLIPS", "DisagreementScoring", "DropoutScoring", "TTAScoring", "mirrored_mean"]
 
 logger = logging.getLogger(__name__)
+
+FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
+"""Axes of (channel, X, Y) that test-time augmentation mirrors."""
 
 
 class _Scoring(ScoringMethod):
@@ -70,47 +74,54 @@ class _Scoring(ScoringMethod):
 
 
 class TTAScoring(_Scoring):
-    """Entropy of the mean over four mirrored copies (test-time augmentation).
+    """Entropy of the mean over four mirrored copies (test-time augmentation), calibrated by a temperature.
 
     Args:
         task: inference.
         embeddings: take the image's vector of the encoder's last feature map, mean over the image.
     """
 
-    FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
-
     def __init__(self, task: CASRInferTask, embeddings: Embeddings) -> None:
         super().__init__("Entropy of the mean over mirrored copies", "casr_tta", task)
         self._embeddings = embeddings
 
     def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
-        maps = [self._mirrored(image_id, path, frame, options, axes) for axes in self.FLIPS]
-        return entropy_score(np.mean(maps, axis=0))
+        mean, vector = mirrored_mean(self.task, path, frame, options)
+        self._embeddings.store(image_id, vector)
+        return entropy_score(apply_temperature(mean, self.task.calibration().tta))
 
-    def _mirrored(
-        self, image_id: str, path: str, frame: int, options: dict[str, Any], axes: tuple[int, ...]
-    ) -> np.ndarray:
-        vectors: list[np.ndarray] = []
 
-        def before(data: dict[str, Any]) -> dict[str, Any]:
-            data["image"] = data["image"].flip(axes) if axes else data["image"]
-            return data
+def mirrored_mean(
+    task: CASRInferTask, path: str, frame: int, options: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean probability (X, Y) over four mirrored copies of a frame, not calibrated; and the vector (n,) of the image as
+    it is: the mean of the encoder's last feature map."""
+    found = [_mirrored(task, path, frame, options, axes) for axes in FLIPS]
+    return np.mean([probability for probability, _ in found], axis=0), found[0][1]
 
-        def after(data: dict[str, Any]) -> dict[str, Any]:
-            for key in ("image", "pred"):
-                data[key] = data[key].flip(axes) if axes else data[key]
-            return data
 
-        network = self.task._get_network(options["device"], None)
-        hook = network.encoder.register_forward_hook(lambda _module, _input, output: vectors.append(_pooled(output)))
-        try:
-            callbacks = {CallBackTypes.PRE_TRANSFORMS: before, CallBackTypes.INFERER: after}
-            result = self.task.segment_frame(path, frame, options, callbacks)
-        finally:
-            hook.remove()
-        if not axes and vectors:
-            self._embeddings.store(image_id, vectors[0])
-        return result.probability
+def _mirrored(
+    task: CASRInferTask, path: str, frame: int, options: Mapping[str, Any], axes: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    vectors: list[np.ndarray] = []
+
+    def before(data: dict[str, Any]) -> dict[str, Any]:
+        data["image"] = data["image"].flip(axes) if axes else data["image"]
+        return data
+
+    def after(data: dict[str, Any]) -> dict[str, Any]:
+        for key in ("image", "pred"):
+            data[key] = data[key].flip(axes) if axes else data[key]
+        return data
+
+    network = task._get_network(options["device"], None)
+    hook = network.encoder.register_forward_hook(lambda _module, _input, output: vectors.append(_pooled(output)))
+    try:
+        callbacks = {CallBackTypes.PRE_TRANSFORMS: before, CallBackTypes.INFERER: after}
+        result = task.segment_frame(path, frame, options, callbacks)
+    finally:
+        hook.remove()
+    return result.probability, vectors[0]
 
 
 class DropoutScoring(_Scoring):
@@ -146,7 +157,7 @@ class DisagreementScoring(_Scoring):
 
 
 def _pooled(output: Any) -> np.ndarray:
-    last = output[-1] if isinstance(output, Iterable) and not isinstance(output, torch.Tensor) else output
+    last = output if isinstance(output, torch.Tensor) else output[-1]
     return np.asarray(last[0].mean(dim=(1, 2)).float().cpu())
 
 

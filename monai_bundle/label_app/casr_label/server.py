@@ -92,6 +92,10 @@ class PathGuard:
             if bad:
                 await _refuse(send, 400, "the address leads out of its folder.")
                 return
+            if path.startswith("/session") and any(name == "uncompress" for name, _ in query):
+                # Archives may hold paths that lead out of the folder where they are unpacked.
+                await _refuse(send, 400, "archives are not unpacked; send the image itself.")
+                return
             if scope["method"] == "PUT" and path.startswith("/model"):
                 await _refuse(
                     send, 403, "weights cannot be sent; train them here, or start the server with another bundle."
@@ -138,6 +142,7 @@ def make_server(studies: str, port: int, state_dir: str = "", max_upload_mb: int
     import casr_label.shim  # noqa: F401
     from casr_net.errors import CASRError, WeightsError
 
+    from .pacs import PACSError
     from .requests import NotFoundError
 
     def answer(status: int) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
@@ -147,7 +152,7 @@ def make_server(studies: str, port: int, state_dir: str = "", max_upload_mb: int
         return handler
 
     for kind, status in (
-        (CASRError, 400), (NotFoundError, 404), (WeightsError, 500), (json.JSONDecodeError, 400),
+        (CASRError, 400), (NotFoundError, 404), (WeightsError, 500), (PACSError, 502), (json.JSONDecodeError, 400),
         (MONAILabelException, 400), (ImageNotFoundException, 404), (LabelNotFoundException, 404),
     ):  # fmt: skip
         app.add_exception_handler(kind, answer(status))

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,19 @@ from casr_net.errors import UsageError
 from casr_net.writers import write_atomically
 
 __all__ = ["Embeddings", "StateFolder"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Temperatures of a version of the weights, see :mod:`casr_net.calibration`; 1 where nothing is known.
+
+    Attributes:
+        single: of the probabilities of one run of the network.
+        tta: of the mean over mirrored copies.
+    """
+
+    single: float = 1.0
+    tta: float = 1.0
 
 
 class Embeddings:
@@ -47,10 +61,15 @@ class StateFolder:
 
     ``versions/0001.pt`` and ``0001.json`` (Dice before and after, number of labels, time), ``published.pt``: a copy of
     the version that is used, absent for 0.
+
+    Args:
+        folder: made when something is learned.
+        calibration: file with the temperatures of version 0, as ``experiments/calibration.py`` writes it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, calibration: Path | None = None) -> None:
         self.folder = folder
+        self._first = calibration
         self.published = folder / "published.pt"
         self.versions = folder / "versions"
         self.run = folder / "run"
@@ -68,11 +87,21 @@ class StateFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return 0
 
+    @property
+    def calibration(self) -> Calibration:
+        """Temperatures of the version that is used."""
+        number = self.current
+        file = self._file(number).with_suffix(".json") if number else self._first
+        if file is None or not file.is_file():
+            return Calibration()
+        found = json.loads(file.read_text(encoding="utf-8")).get("temperature", {})
+        return Calibration(float(found.get("single", 1)), float(found.get("tta", 1)))
+
     def add(self, weights: Path, record: dict[str, Any]) -> int:
         """Keep weights as a new version; they are not used yet."""
         numbers = [int(path.stem) for path in self.versions.glob("*.pt")] if self.versions.is_dir() else []
         number = max(numbers, default=0) + 1
-        write_atomically(self._file(number), lambda path: shutil.copyfile(weights, path))
+        write_atomically(self._file(number), lambda path: shutil.copyfile(weights, path), sync=True)
         content = {"version": number, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **record}
         text = json.dumps(content, indent=1)
         write_atomically(self._file(number).with_suffix(".json"), lambda path: path.write_text(text, encoding="utf-8"))

@@ -52,15 +52,16 @@ class UncertainDiverse(Strategy):
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
         scores = {k: v for k, v in scores_of(datastore, request, self.key).items() if v is not None}
-        vectors = {image_id: self._embeddings.load(image_id) for image_id in scores}
-        candidates = sorted(image_id for image_id, vector in vectors.items() if vector is not None)
+        loaded = {image_id: self._embeddings.load(image_id) for image_id in scores}
+        vectors = {image_id: vector for image_id, vector in loaded.items() if vector is not None}
+        candidates = sorted(vectors)
         if not candidates:
             return MostUncertain(self.key)(request, datastore)
-        loaded = (self._embeddings.load(image_id) for image_id in datastore.get_labeled_images())
+        labelled = (self._embeddings.load(image_id) for image_id in datastore.get_labeled_images())
         (chosen,) = uncertain_and_diverse(
             [scores[image_id] for image_id in candidates],
             np.stack([vectors[image_id] for image_id in candidates]),
-            [vector for vector in loaded if vector is not None],
+            [vector for vector in labelled if vector is not None],
             1,
         )
         best = candidates[chosen]

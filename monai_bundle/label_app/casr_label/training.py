@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import monai.bundle
 import numpy as np
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
-from monailabel.interfaces.tasks.train import TrainTask
+from filelock import FileLock, Timeout
+from monai.bundle import ConfigParser
+from monailabel.interfaces.datastore import Datastore
+from monailabel.tasks.train.bundle import BundleTrainTask
 
-from casr_net.errors import DataError, UsageError
-from casr_net.images import read_angiogram
-from casr_net.masks import read_mask
+from casr_net.calibration import fit_temperature
+from casr_net.errors import UsageError
 from casr_net.writers import write_atomically
 
+from .cases import Case, final_cases, held_out
 from .inference import CASRInferTask
 from .requests import checked_request
-from .state import StateFolder
+from .scoring import mirrored_mean
+from .state import Calibration, StateFolder
 
-__all__ = ["DEFAULTS", "CASRTrainTask", "held_out"]
+__all__ = ["DEFAULTS", "CASRTrainTask"]
 
 logger = logging.getLogger(__name__)
 
 DEFAULTS: dict[str, Any] = {
     "max_epochs": 4, "samples_per_epoch": 64, "batch_size": 4, "crop_size": 256, "learning_rate": 2e-4,
-    "val_share": 0.2, "resume": True, "rollback": "",
+    "val_split": 0.2, "resume": True, "rollback": "",
 }  # fmt: skip
 """Parameters of a request and their defaults; our choice. ``rollback``: number of a version, to go back to it."""
 
 _LIMITS = {
     "max_epochs": (1, 500), "samples_per_epoch": (1, 10000), "batch_size": (1, 64), "crop_size": (64, 1024),
-    "learning_rate": (1e-7, 0.1), "val_share": (0.05, 0.5),
+    "learning_rate": (1e-7, 0.1), "val_split": (0.05, 0.5),
 }  # fmt: skip
 
+CONFIGS = ("train", "finetune")
+"""Of the bundle's configurations: the base, and what fine-tuning changes."""
+CALIBRATION_CASES = 3
+"""Held frames that are needed to fit new temperatures; with fewer, those of the weights before stay. Our choice."""
 
-class CASRTrainTask(TrainTask):
-    """Trains on final labels of single-frame images. MONAI Label runs it in a process of its own.
 
-    A part of the labels, chosen by the images' names so that it stays the same, is never trained on. The new weights
-    become the next version in any case, and are used from then on if their mean Dice on the held labels is not below
-    that of the weights in use. A run that was killed goes on where its last epoch ended, if the labels are the same.
+class CASRTrainTask(BundleTrainTask):
+    """MONAI Label's training of a bundle, on final labels. MONAI Label runs it in a process of its own.
+
+    A part of the labels, chosen by patient so that it stays the same, is never trained on. The new weights become the
+    next version in any case, and are used from then on if their mean Dice on the held labels is not below that of the
+    weights in use; the held labels also give the version's temperatures. A run that was killed goes on where its last
+    epoch ended, if labels, options and weights are the same.
 
     Args:
         bundle: bundle folder.
@@ -54,8 +62,8 @@ class CASRTrainTask(TrainTask):
     """
 
     def __init__(self, bundle: str, task: CASRInferTask, state: StateFolder) -> None:
-        super().__init__("Fine-tuning on final labels; published only if it does not do worse on held ones")
-        self.bundle = Path(bundle)
+        super().__init__(bundle, {}, load_strict=True)
+        self._description = "Fine-tuning on final labels; published only if it does not do worse on held ones"
         self.task = task
         self.state = state
 
@@ -63,7 +71,7 @@ class CASRTrainTask(TrainTask):
         return {"device": self.task.config().get("device", ["cpu"]), **DEFAULTS}
 
     def info(self) -> dict[str, Any]:
-        return {**super().info(), "version": self.state.current}
+        return {**super().info(), "description": self._description, "version": self.state.current}
 
     def stats(self) -> dict[str, Any]:
         """Versions so far, and which is used."""
@@ -76,27 +84,40 @@ class CASRTrainTask(TrainTask):
             the record of the new version, or the version that is used now.
 
         Raises:
-            UsageError: for a parameter out of its range, or too few labels; DataError: when a label cannot be read.
+            UsageError: for a parameter out of its range, too few labels, or while another training runs.
         """
         options = _checked(request)
-        if options["rollback"] != "":
-            self.state.use(int(options["rollback"]))
-            _say(f"version {self.state.current} is used now")
-            return {"version": self.state.current}
-        cases, skipped = _cases(datastore)
-        train, held = held_out(cases, options["val_share"])
-        _say(f"{len(train)} labels to train on, {len(held)} held, {len(skipped)} left out")
+        self.state.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # Of the system, so that it is free again when its owner is killed; a training outlives a killed server.
+            with FileLock(self.state.folder / "train.lock", timeout=0):
+                if options["rollback"] != "":
+                    self.state.use(int(options["rollback"]))
+                    _say(f"version {self.state.current} is used now")
+                    return {"version": self.state.current}
+                return self._run(request, datastore, options)
+        except Timeout as error:
+            raise UsageError(f"{self.state.folder}: another training is running; wait for its end.") from error
+
+    def _run(self, request: dict[str, Any], datastore: Datastore, options: dict[str, Any]) -> dict[str, Any]:
+        cases, skipped = final_cases(datastore)
+        train, held = held_out(cases, options["val_split"])
+        self._data, self._options = (train, held), options
+        _say(f"{len(train)} labelled frames to train on, {len(held)} held, {len(skipped)} images left out")
         device = checked_request({"device": request.get("device")})["device"]
         before = self._dice(self.task, held, device)
         _say(f"Dice of version {self.state.current} on the held labels: {before:.4f}")
-        weights, resumed = self._train(train, held, options, device)
-        after = self._dice(CASRInferTask(str(self.bundle), {}, weights), held, device)
+        resumed = self._prepare_run()
+        super().__call__({**request, "device": device, "multi_gpu": False, "tracking": "None"}, datastore)
+        weights = self.state.run / "model.pt"
+        task = CASRInferTask(str(self.bundle_path), {}, weights)
+        after = self._dice(task, held, device)
         published = after >= before
         record = {
             "dice_before": round(before, 6), "dice_after": round(after, 6), "published": published,
-            "base": self.state.current,
-            "resumed": resumed, "train": [case["name"] for case in train],
-            "held": [case["name"] for case in held], "left_out": skipped, "options": options,
+            "base": self.state.current, "resumed": resumed, "train": [case.name for case in train],
+            "held": [case.name for case in held], "left_out": skipped, "options": options,
+            "temperature": vars(self._calibration(task, held, device)),
         }  # fmt: skip
         number = self.state.add(weights, record)
         if published:
@@ -106,33 +127,54 @@ class CASRTrainTask(TrainTask):
         _say(f"Dice of version {number}: {after:.4f}; it {verdict}")
         return {"version": number, **record}
 
-    def _train(
-        self, train: list[dict[str, Any]], held: list[dict[str, Any]], options: dict[str, Any], device: str
-    ) -> tuple[Path, bool]:
-        """Run the bundle's training; gives the file of the new weights, and whether a run that was killed went on."""
+    def _prepare_run(self) -> bool:
+        """Make the folder of the run, or keep it if the same run was killed; tells whether it goes on."""
         run, start = self.state.run, self.task.weights
+        train, _ = self._data
         plan = {
-            "options": options,
-            "train": [_fingerprint(case) for case in train],
+            "options": self._options,
+            "train": [case.fingerprint() for case in train],
             "weights": str(start.stat().st_mtime_ns),
         }
         file = run / "plan.json"
-        same = options["resume"] and file.is_file() and file.read_text(encoding="utf-8") == json.dumps(plan)
-        resumed = same and (run / "last.pt").is_file()
+        same = self._options["resume"] and file.is_file() and file.read_text(encoding="utf-8") == json.dumps(plan)
         if not same:
             shutil.rmtree(run, ignore_errors=True)
+        resumed = same and (run / "last.ckpt").is_file()
         if resumed:
             _say("going on with the run that was interrupted")
         run.mkdir(parents=True, exist_ok=True)
         write_atomically(file, lambda path: path.write_text(json.dumps(plan), encoding="utf-8"))
-        configs = [str(self.bundle / "configs" / f"{name}.json") for name in ("train", "light", "finetune")]
-        monai.bundle.run(
-            config_file=configs,
-            meta_file=str(self.bundle / "configs" / "metadata.json"),
-            bundle_root=str(self.bundle),
-            output_dir=str(run),
-            initial_weights=str(start),
-            device=f"$torch.device('{device}')",
+        return resumed
+
+    # What MONAI Label's task asks for
+
+    def _load_bundle_config(self, path: str, config: str) -> ConfigParser:
+        self._configs = [str(Path(path) / "configs" / f"{name}.json") for name in CONFIGS]
+        parser = ConfigParser()
+        parser.read_config(self._configs)
+        parser[self.const.key_bundle_root()] = path
+        return parser
+
+    def _fetch_datalist(self, request: dict[str, Any], datastore: Datastore) -> list[dict[str, Any]]:
+        train, held = self._data
+        return [case.item() for case in [*train, *held]]
+
+    def _partition_datalist(
+        self, datalist: list[dict[str, Any]], request: dict[str, Any], shuffle: bool = False
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        count = len(self._data[0])
+        return datalist[:count], datalist[count:]
+
+    def _load_checkpoint(self, model_pytorch: str, pretrained: bool, train_handlers: list[Any]) -> None:
+        """Nothing: the weights to start from are named by :meth:`_update_overrides`."""
+
+    def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        options = self._options
+        overrides.update(
+            output_dir=str(self.state.run),
+            initial_weights=str(self.task.weights),
+            device=f"$torch.device('{overrides['device']}')",
             fold=-1,
             epochs=options["max_epochs"],
             samples_per_epoch=options["samples_per_epoch"],
@@ -140,46 +182,32 @@ class CASRTrainTask(TrainTask):
             crop_size=[options["crop_size"]] * 2,
             learning_rate=options["learning_rate"],
             val_interval=options["max_epochs"] + 1,  # measured here, by the same inference as users get
-            **{"train#cases": train, "validate#cases": held},
         )
-        return run / "model.pt", resumed
+        overrides[self.const.key_train_trainer_max_epochs()] = options["max_epochs"]
+        return overrides
 
-    def _dice(self, task: CASRInferTask, cases: list[dict[str, Any]], device: str) -> float:
-        """Mean Dice of an inference task, contour refinement on, over labels; 1 where both are empty."""
+    def run_single_gpu(self, request: dict[str, Any], overrides: dict[str, Any]) -> None:
+        """Run the bundle's training in this process."""
+        monai.bundle.run(config_file=self._configs, meta_file=self.bundle_metadata_path, **overrides)
+
+    # Held labels
+
+    def _dice(self, task: CASRInferTask, cases: list[Case], device: str) -> float:
+        """Mean Dice of an inference task, contour refinement on, over held frames; 1 where both are empty."""
         options = checked_request({"device": device})
-        return float(np.mean([_dice(task.segment_frame(c["image"], 0, options).mask, c["label"]) for c in cases]))
+        return float(np.mean([_dice(task.segment_frame(c.image, c.frame, options).mask, c.mask()) for c in cases]))
+
+    def _calibration(self, task: CASRInferTask, cases: list[Case], device: str) -> Calibration:
+        if len(cases) < CALIBRATION_CASES:
+            return self.state.calibration
+        options = {**checked_request({"device": device}), "refine": False}
+        labels = [case.mask() for case in cases]
+        single = [task.segment_frame(case.image, case.frame, options).probability for case in cases]
+        tta = [mirrored_mean(task, case.image, case.frame, options)[0] for case in cases]
+        return Calibration(round(fit_temperature(single, labels), 4), round(fit_temperature(tta, labels), 4))
 
 
-def held_out(cases: Sequence[dict[str, Any]], share: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Cases to train on, and cases that are held, by a hash of their names; at least one of each.
-
-    Raises:
-        UsageError: for fewer than two cases.
-    """
-    if len(cases) < 2:
-        raise UsageError(f"{len(cases)} final label(s) of single frames; at least 2 are needed, one of them is held.")
-    ranked = sorted(cases, key=lambda case: hashlib.sha256(case["name"].encode()).hexdigest())
-    limit = share * 2**64
-    held = [c for c in ranked if int(hashlib.sha256(c["name"].encode()).hexdigest()[:16], 16) < limit]
-    held = (held or ranked[:1])[: len(ranked) - 1]
-    names = {case["name"] for case in held}
-    return [case for case in cases if case["name"] not in names], held
-
-
-def _cases(datastore: Datastore) -> tuple[list[dict[str, Any]], list[str]]:
-    """Final labels of single-frame images, and the names of the others."""
-    cases, skipped = [], []
-    for image_id in sorted(datastore.get_labeled_images()):
-        image = datastore.get_image_uri(image_id)
-        label = datastore.get_label_uri(image_id, DefaultLabelTag.FINAL)
-        if read_angiogram(image).frames != 1:
-            skipped.append(image_id)
-            continue
-        cases.append({"image": image, "label": label, "dataset": "studies", "name": image_id, "fold": 0})
-    return cases, skipped
-
-
-def _checked(request: dict[str, Any]) -> dict[str, Any]:
+def _checked(request: Mapping[str, Any]) -> dict[str, Any]:
     options = {key: request.get(key, value) for key, value in DEFAULTS.items()}
     for key, (low, high) in _LIMITS.items():
         value, kind = options[key], type(DEFAULTS[key])
@@ -196,16 +224,9 @@ def _checked(request: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _dice(mask: np.ndarray, label: str) -> float:
-    wanted = read_mask(label)
-    if wanted.shape[:2] != mask.shape:
-        raise DataError(f"{label}: {wanted.shape[:2]} pixels; the image has {mask.shape}.")
+def _dice(mask: np.ndarray, wanted: np.ndarray) -> float:
     total = int(mask.sum()) + int(wanted.sum())
-    return 1.0 if total == 0 else 2.0 * int((mask.astype(bool) & wanted[..., 0]).sum()) / total
-
-
-def _fingerprint(case: dict[str, Any]) -> list[Any]:
-    return [case["name"], *(Path(case[key]).stat().st_mtime_ns for key in ("image", "label"))]
+    return 1.0 if total == 0 else 2.0 * int((mask.astype(bool) & wanted).sum()) / total
 
 
 def _say(text: str) -> None:

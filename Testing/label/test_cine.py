@@ -1,0 +1,158 @@
+"""REST: cines, whose frames are asked for, labelled and learned from one by one or together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import nrrd
+import numpy as np
+import pytest
+
+from casr_net.dicom_seg import parse_segmentation
+from casr_net.synthetic_files import write_dataset
+
+from .conftest import Server, png
+
+FRAMES = 3
+
+
+@pytest.fixture
+def cines(tmp_path: Path) -> Path:
+    """A folder with two DICOM cines of 3 frames of 128 x 128 pixels: one.dcm, two.dcm."""
+    made = sorted(p for p in write_dataset(tmp_path / "made", 2, seed=4, frames=FRAMES, size=128) if p.suffix == ".dcm")
+    folder = tmp_path / "cines"
+    folder.mkdir()
+    for name, file in zip(("one", "two"), made, strict=True):
+        (folder / f"{name}.dcm").write_bytes(file.read_bytes())
+    return folder
+
+
+def stripe(first: int) -> np.ndarray:
+    """(rows, columns), 255 in four rows."""
+    mask = np.zeros((128, 128), np.uint8)
+    mask[first : first + 4, 10:100] = 255
+    return mask
+
+
+def stored(server: Server, image: str, tmp_path: Path) -> tuple[np.ndarray, list[int]]:
+    """Final label (frames, rows, columns) and labelled frames."""
+    (tmp_path / "x.nrrd").write_bytes(server.get(f"/datastore/label?label={image}&tag=final").body)
+    info = server.get(f"/datastore/label/info?label={image}&tag=final").json
+    return nrrd.read(str(tmp_path / "x.nrrd"))[0].transpose(2, 1, 0), info["frames"]
+
+
+def send(server: Server, image: str, name: str, content: bytes, **params: object) -> object:
+    query = f"/datastore/label?image={image}&tag=final"
+    return server.form("PUT", query, {"params": json.dumps(params)}, {"label": (name, content)})
+
+
+def stack(masks: np.ndarray, tmp_path: Path) -> bytes:
+    """NRRD of (frames, rows, columns)."""
+    file = str(tmp_path / "stack.nrrd")
+    nrrd.write(file, masks.transpose(2, 1, 0).astype(np.uint8), {"kinds": ["domain", "domain", "list"]})
+    return Path(file).read_bytes()
+
+
+def test_frames_are_labelled_one_by_one(start: Callable[..., Server], cines: Path, tmp_path: Path) -> None:
+    server = start(cines)
+    assert send(server, "one", "x.png", png(stripe(20)), frame=2).status == 200
+    assert send(server, "one", "x.png", png(stripe(50)), frame=0).status == 200
+    masks, frames = stored(server, "one", tmp_path)
+    assert frames == [0, 2] and (masks[2] == (stripe(20) > 0)).all() and (masks[0] == (stripe(50) > 0)).all()
+    assert not masks[1].any()
+    assert send(server, "one", "x.png", png(stripe(80)), frame=2).status == 200, "a frame again"
+    masks, frames = stored(server, "one", tmp_path)
+    assert frames == [0, 2] and (masks[2] == (stripe(80) > 0)).all()
+    # What the network proposes for a frame is put there as well.
+    assert server.infer("one", frame=1, save_label=True, label_tag="final").status == 200
+    masks, frames = stored(server, "one", tmp_path)
+    assert frames == [0, 1, 2] and masks[1].sum() > 100 and (masks[0] == (stripe(50) > 0)).all()
+
+
+def test_whole_cine_at_once(start: Callable[..., Server], cines: Path, tmp_path: Path) -> None:
+    server = start(cines)
+    masks = np.stack([stripe(20), np.zeros((128, 128)), stripe(60)]) > 0
+    assert send(server, "one", "x.nrrd", stack(masks, tmp_path)).status == 200
+    found, frames = stored(server, "one", tmp_path)
+    assert (found == masks).all() and frames == [0, 2], "an empty frame is not known to be labelled"
+    assert send(server, "one", "x.nrrd", stack(masks, tmp_path), frames=[0, 1]).status == 200
+    assert stored(server, "one", tmp_path)[1] == [0, 1], "unless it is said"
+
+
+@pytest.mark.parametrize(
+    ("params", "frames", "words"),
+    [
+        ({}, 1, "'frame' must say which"), ({"frame": 3}, 1, "expected 0 to 2"), ({"frame": "x"}, 1, "frame is 'x'"),
+        ({}, 2, "2 frames; the image has 3"), ({"frames": [0, 7]}, 3, "frame is '7'"), ({}, 0, "empty in all 3 frames"),
+    ],
+)  # fmt: skip
+def test_label_that_does_not_fit(
+    start: Callable[..., Server], cines: Path, tmp_path: Path, params: dict, frames: int, words: str
+) -> None:
+    server = start(cines)
+    masks = np.stack([stripe(20)] * frames) if frames else np.zeros((FRAMES, 128, 128))
+    answer = send(server, "one", "x.nrrd", stack(masks > 0, tmp_path), **params)
+    assert answer.status == 400 and words in answer.detail
+    assert not list((cines / "labels" / "final").iterdir())
+
+
+def test_label_of_a_cine_that_slicer_has_loaded_as_a_volume(
+    start: Callable[..., Server], cines: Path, tmp_path: Path
+) -> None:
+    """Its client sends label maps as NIfTI or NRRD volumes, slices for frames."""
+    server = start(cines)
+    masks = np.stack([stripe(20), np.zeros((128, 128)), stripe(60)]).transpose(2, 1, 0) > 0
+    nibabel.save(nibabel.Nifti1Image(masks.astype(np.uint8), np.diag([-1.0, -1, 1, 1])), tmp_path / "x.nii.gz")
+    nrrd.write(str(tmp_path / "x.nrrd"), masks.astype(np.uint8), {"kinds": ["domain"] * 3})
+    for image, name in (("one", "x.nii.gz"), ("two", "x.nrrd")):
+        assert send(server, image, name, (tmp_path / name).read_bytes()).status == 200
+        found, frames = stored(server, image, tmp_path)
+        assert (found.transpose(2, 1, 0) == masks).all() and frames == [0, 2]
+
+
+def test_batch_over_whole_cines(start: Callable[..., Server], cines: Path) -> None:
+    server = start(cines)
+    answer = server.post("/batch/infer/casr_net?images=all&run_sync=true", {"frame": "all"})
+    assert answer.status == 200, answer.body
+    for name in ("one", "two"):
+        mask, header = nrrd.read(str(cines / "labels" / "original" / f"{name}.nrrd"))
+        assert mask.shape == (128, 128, FRAMES) and mask.any() and header["kinds"][2] == "list"
+
+
+def test_result_as_dicom_segmentation(start: Callable[..., Server], cines: Path, tmp_path: Path) -> None:
+    server = start(cines)
+    answer = server.infer("two", "image", frame=1, result_extension=".dcm")
+    assert answer.status == 200, answer.body
+    (tmp_path / "seg.dcm").write_bytes(answer.body)
+    found = parse_segmentation(tmp_path / "seg.dcm")
+    (tmp_path / "x.nrrd").write_bytes(server.infer("two", "image", frame=1).body)
+    assert found.frames == [1] and (found.masks == nrrd.read(str(tmp_path / "x.nrrd"))[0]).all()
+    assert send(server, "two", "seg.dcm", answer.body).status == 200
+    masks, frames = stored(server, "two", tmp_path)
+    assert frames == [1] and (masks[1] == found.masks[..., 0].T).all()
+    wrong = send(server, "one", "seg.dcm", answer.body)
+    assert wrong.status == 400 and "a segmentation of image" in wrong.detail
+
+
+def test_training_on_labelled_frames(start: Callable[..., Server], cines: Path, tmp_path: Path) -> None:
+    """Frames of a patient are either trained on or held, never both; with one patient nothing can be held."""
+    server = start(cines)
+    send(server, "one", "x.png", png(stripe(20)), frame=2)
+    send(server, "one", "x.png", png(stripe(50)), frame=0)
+    answer = server.post("/train/casr_net?run_sync=true")
+    assert answer.status == 400 and "1 patient" in answer.detail
+    send(server, "two", "x.png", png(stripe(50)), frame=1)
+    options = {"max_epochs": 1, "samples_per_epoch": 4, "batch_size": 2, "crop_size": 64}
+    answer = server.post("/train/casr_net?run_sync=true", options)
+    assert answer.status == 200, answer.body
+    (record,) = server.get("/info/").json["train_stats"]["casr_net"]["versions"]
+    sides = sorted([sorted(record["train"]), sorted(record["held"])])
+    assert sides == [["one#0", "one#2"], ["two#1"]]
+    same = json.dumps({"patient": "P1"})
+    for name in ("one", "two"):
+        assert server.form("PUT", f"/datastore/image/info?image={name}", {"info": same}).status == 200
+    answer = server.post("/train/casr_net?run_sync=true", options)
+    assert answer.status == 400 and "1 patient" in answer.detail, "a client may say who is on an image"
