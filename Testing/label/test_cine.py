@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel
@@ -19,15 +19,45 @@ from .conftest import Server, png
 FRAMES = 3
 
 
-@pytest.fixture
-def cines(tmp_path: Path) -> Path:
-    """A folder with two DICOM cines of 3 frames of 128 x 128 pixels: one.dcm, two.dcm."""
-    made = sorted(p for p in write_dataset(tmp_path / "made", 2, seed=4, frames=FRAMES, size=128) if p.suffix == ".dcm")
-    folder = tmp_path / "cines"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two DICOM cines of 3 frames of 128 x 128 pixels."""
+    folder = tmp_path_factory.mktemp("made")
+    return sorted(p for p in write_dataset(folder, 2, seed=4, frames=FRAMES, size=128) if p.suffix == ".dcm")
+
+
+def fill(folder: Path, made: list[Path]) -> None:
+    """one.dcm and two.dcm"""
     for name, file in zip(("one", "two"), made, strict=True):
         (folder / f"{name}.dcm").write_bytes(file.read_bytes())
+
+
+@pytest.fixture
+def cines(tmp_path: Path, made: list[Path]) -> Path:
+    """A folder with both, for a server of the test's own."""
+    folder = tmp_path / "cines"
+    folder.mkdir()
+    fill(folder, made)
     return folder
+
+
+@pytest.fixture(scope="module")
+def running(made: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that the tests of this file share, on a folder of both."""
+    folder = tmp_path_factory.mktemp("cines")
+    fill(folder, made)
+    one = Server(folder, tmp_path_factory.mktemp("log") / "server.log").start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def server(running: Server) -> Server:
+    """The shared one, without labels."""
+    for name in ("one", "two"):
+        running.request("DELETE", f"/datastore/label?id={name}&tag=final")
+    assert running.get("/datastore/").json["completed"] == 0
+    return running
 
 
 def stripe(first: int) -> np.ndarray:
@@ -56,8 +86,7 @@ def stack(masks: np.ndarray, tmp_path: Path) -> bytes:
     return Path(file).read_bytes()
 
 
-def test_frames_are_labelled_one_by_one(start: Callable[..., Server], cines: Path, tmp_path: Path) -> None:
-    server = start(cines)
+def test_frames_are_labelled_one_by_one(server: Server, tmp_path: Path) -> None:
     assert send(server, "one", "x.png", png(stripe(20)), frame=2).status == 200
     assert send(server, "one", "x.png", png(stripe(50)), frame=0).status == 200
     masks, frames = stored(server, "one", tmp_path)
@@ -72,8 +101,7 @@ def test_frames_are_labelled_one_by_one(start: Callable[..., Server], cines: Pat
     assert frames == [0, 1, 2] and masks[1].sum() > 100 and (masks[0] == (stripe(50) > 0)).all()
 
 
-def test_whole_cine_at_once(start: Callable[..., Server], cines: Path, tmp_path: Path) -> None:
-    server = start(cines)
+def test_whole_cine_at_once(server: Server, tmp_path: Path) -> None:
     masks = np.stack([stripe(20), np.zeros((128, 128)), stripe(60)]) > 0
     assert send(server, "one", "x.nrrd", stack(masks, tmp_path)).status == 200
     found, frames = stored(server, "one", tmp_path)
@@ -89,21 +117,15 @@ def test_whole_cine_at_once(start: Callable[..., Server], cines: Path, tmp_path:
         ({}, 2, "2 frames; the image has 3"), ({"frames": [0, 7]}, 3, "frame is '7'"), ({}, 0, "empty in all 3 frames"),
     ],
 )  # fmt: skip
-def test_label_that_does_not_fit(
-    start: Callable[..., Server], cines: Path, tmp_path: Path, params: dict, frames: int, words: str
-) -> None:
-    server = start(cines)
+def test_label_that_does_not_fit(server: Server, tmp_path: Path, params: dict, frames: int, words: str) -> None:
     masks = np.stack([stripe(20)] * frames) if frames else np.zeros((FRAMES, 128, 128))
     answer = send(server, "one", "x.nrrd", stack(masks > 0, tmp_path), **params)
     assert answer.status == 400 and words in answer.detail
-    assert not list((cines / "labels" / "final").iterdir())
+    assert server.get("/datastore/").json["completed"] == 0
 
 
-def test_label_of_a_cine_that_slicer_has_loaded_as_a_volume(
-    start: Callable[..., Server], cines: Path, tmp_path: Path
-) -> None:
+def test_label_of_a_cine_that_slicer_has_loaded_as_a_volume(server: Server, tmp_path: Path) -> None:
     """Its client sends label maps as NIfTI or NRRD volumes, slices for frames."""
-    server = start(cines)
     masks = np.stack([stripe(20), np.zeros((128, 128)), stripe(60)]).transpose(2, 1, 0) > 0
     nibabel.save(nibabel.Nifti1Image(masks.astype(np.uint8), np.diag([-1.0, -1, 1, 1])), tmp_path / "x.nii.gz")
     nrrd.write(str(tmp_path / "x.nrrd"), masks.astype(np.uint8), {"kinds": ["domain"] * 3})
@@ -122,8 +144,7 @@ def test_batch_over_whole_cines(start: Callable[..., Server], cines: Path) -> No
         assert mask.shape == (128, 128, FRAMES) and mask.any() and header["kinds"][2] == "list"
 
 
-def test_result_as_dicom_segmentation(start: Callable[..., Server], cines: Path, tmp_path: Path) -> None:
-    server = start(cines)
+def test_result_as_dicom_segmentation(server: Server, tmp_path: Path) -> None:
     answer = server.infer("two", "image", frame=1, result_extension=".dcm")
     assert answer.status == 200, answer.body
     (tmp_path / "seg.dcm").write_bytes(answer.body)

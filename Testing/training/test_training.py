@@ -32,6 +32,7 @@ SMALL: dict[str, Any] = {
     "epochs": 2,
     "limit": 4,
     "device": "$torch.device('cpu')",
+    "threads": 1,
 }
 
 
@@ -150,7 +151,6 @@ def test_two_processes_train_together(bundle: Path, synthetic_set: Path, tmp_pat
         "epochs": 1,
         "dataset_dir": str(synthetic_set),
         "output_dir": str(tmp_path),
-        "threads": 1,
         "initial_weights": str(bundle / "models" / "model.pt"),
     }
     overrides.pop("device")
@@ -236,11 +236,12 @@ def test_run_from_other_weights_starts_anew_and_keeps_the_files(
 ) -> None:
     log = tmp_path / "log.csv"
     for number in range(3):
-        log.write_text(str(number))
         run(Checkpoint(tmp_path / "last.ckpt", {"model": line(10 * number)}, files=[log]), 2, 1)
-    assert weight(tmp_path / "last.ckpt") == 22 and not log.exists(), "another run's log is not gone on with"
-    assert weight(tmp_path / "last_previous.ckpt") == 12 and (tmp_path / "log_previous.csv").read_text() == "2"
-    assert weight(tmp_path / "last_previous_1.ckpt") == 2 and (tmp_path / "log_previous_1.csv").read_text() == "1"
+        assert not log.exists(), "the log of another run is not gone on with"
+        log.write_text(str(number))
+    assert weight(tmp_path / "last.ckpt") == 22
+    assert weight(tmp_path / "last_previous.ckpt") == 12 and (tmp_path / "log_previous.csv").read_text() == "1"
+    assert weight(tmp_path / "last_previous_1.ckpt") == 2 and (tmp_path / "log_previous_1.csv").read_text() == "0"
     assert "last.ckpt: a new run; of the earlier one (it began from other weights) are kept: last_prev" in caplog.text
 
 
@@ -283,6 +284,10 @@ def test_weights_are_written_at_the_end_and_those_of_others_are_kept(tmp_path: P
     run(Checkpoint(tmp_path / "last.ckpt", {"model": line(2)}, weights_path=target), 1, 1)
     assert weight(target) == 3 and weight(tmp_path / "model_previous.pt") == 2
     assert weight(tmp_path / "model_previous_1.ckpt") == 7, "not offered by a label server, but not lost"
+    target.write_bytes(b"something else")
+    run(Checkpoint(tmp_path / "last.ckpt", {"model": line(5)}, weights_path=target), 1, 1)
+    assert weight(target) == 6 and (tmp_path / "model_previous.pt").read_bytes() == b"something else"
+    assert not list(tmp_path.glob(".*")), "no temporary file is left"
 
 
 def test_own_weights_are_known_after_a_kill(tmp_path: Path) -> None:
@@ -325,7 +330,7 @@ def test_what_a_label_server_overrides(bundle: Path, synthetic_set: Path, tmp_pa
     cases = [{key: case[key] for key in ("image", "label")} for case in load_cases(synthetic_set, limit=2)]
     made = ConfigWorkflow(
         config_file=str(bundle / "configs" / "train.json"), logging_file=False, workflow_type="train", run_id=run_id,
-        network_size=64, crop_size=[32, 32], batch_size=4, bundle_root=str(tmp_path), device="cpu",
+        network_size=64, crop_size=[32, 32], batch_size=4, bundle_root=str(tmp_path), device="cpu", threads=1,
         **{"train#dataset#data": cases, "validate#dataset#data": [], "train#trainer#max_epochs": 3},
         initial_weights=str(bundle / "models" / "model.pt"),
     )  # fmt: skip

@@ -6,6 +6,7 @@ import csv
 import itertools
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -71,8 +72,8 @@ def _write(state: Mapping[str, Any], path: Path) -> None:
     os.replace(temporary, path)
 
 
-def _keep(path: Path) -> Path:
-    """Rename a file to ``<stem>_previous``; one that has this name already gets the first free number too.
+def _keep(path: Path, copy: bool = False) -> Path:
+    """Rename, or copy, a file to ``<stem>_previous``; one that has this name already gets the first free number too.
 
     MONAI Label offers every ``.pt`` of the folder to its users: only the latest of the old weights keeps that ending,
     the others get ``.ckpt``.
@@ -85,6 +86,9 @@ def _keep(path: Path) -> Path:
         ending = ".ckpt" if kept.suffix == ".pt" else kept.suffix
         names = (kept.with_name(f"{kept.stem}_{number}{ending}") for number in itertools.count(1))
         os.replace(kept, next(name for name in names if not name.exists()))
+    if copy:
+        source, path = path, path.with_name(f".{kept.name}.part")
+        shutil.copy2(source, path)
     os.replace(path, kept)
     return kept
 
@@ -246,7 +250,7 @@ class Checkpoint:
         if other:
             kept = [_keep(path) for path in (self.path, *self.files) if path.is_file() and idist.get_rank() == 0]
             if kept:
-                reason = f"it began from other {' and '.join(other)}" if state else "it cannot or shall not go on"
+                reason = f"it began from other {' and '.join(other)}" if state else "not to go on"
                 logger.warning("%s: a new run; of the earlier one (%s) are kept: %s.", self.path, reason,
                                ", ".join(path.name for path in kept))  # fmt: skip
             return
@@ -261,10 +265,11 @@ class Checkpoint:
             self.own_weights = written if self._digest_of_file() == written else state["own_weights"]
         except Exception as error:
             raise WeightsError(f"{self.path}: cannot resume from this checkpoint ({error}).") from error
-        if self.selection is not None and self.selection.exhausted:
+        exhausted = self.selection is not None and self.selection.exhausted
+        if exhausted:
             engine.terminate()
         logger.info("Resumed from %s after epoch %d.", self.path, engine.state.epoch)
-        if engine.state.epoch >= (engine.state.max_epochs or 0):
+        if exhausted or engine.state.epoch >= (engine.state.max_epochs or 0):
             logger.warning("%s: this run had ended; nothing is left to do.", self.path)
 
     def publish(self, engine: Engine) -> None:
@@ -273,7 +278,7 @@ class Checkpoint:
             return
         state = self.objects["model"].state_dict()
         if self.weights_path.is_file() and self._digest_of_file() not in (self.own_weights, state_digest(state)):
-            kept = _keep(self.weights_path)
+            kept = _keep(self.weights_path, copy=True)  # a server always finds weights there, also after a kill
             logger.warning("%s: the weights that were there are kept as %s.", self.weights_path, kept.name)
         _write(state, self.weights_path)
 
@@ -284,8 +289,8 @@ class Checkpoint:
             raise WeightsError(f"{self.path}: cannot resume from this checkpoint ({error}).") from error
 
     def _digest_of_file(self) -> str:
-        """Of the weights that lie at ``weights_path``; empty without readable ones."""
+        """Of the weights that lie at ``weights_path``."""
         try:
-            return "" if self.weights_path is None else state_digest(read_state_dict(self.weights_path))
+            return state_digest(read_state_dict(self.weights_path or ""))
         except WeightsError:
-            return ""
+            return "none that can be read"
