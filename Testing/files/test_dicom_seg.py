@@ -104,7 +104,7 @@ def test_read_by_other_software(cine: Path, masks: dict[int, np.ndarray], writte
         ignore_spatial_locations=True,
     )  # fmt: skip
     for number, frame in enumerate((1, 3, 4)):
-        assert (pixels[number, ..., 0].T == (masks[frame] != 0)).all()
+        assert ((masks[frame] != 0) == pixels[number, ..., 0].T).all()
 
 
 def test_segments_of_other_software_are_joined(cine: Path) -> None:
