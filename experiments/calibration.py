@@ -1,11 +1,11 @@
-"""Temperatures of the MONAI Label app's uncertainty, and how well its scores tell good masks from bad ones.
+"""Calibration of the MONAI Label app's uncertainty, and how well its scores tell good masks from bad ones.
 
 PYTHONPATH=monai_bundle/label_app:monai_bundle .venv-label/bin/python experiments/calibration.py \
     --data ../shared/data --weights runs/fold1/model.pt --fold 1 --output monai_bundle/label_app/calibration.json
 
 The weights must never have seen the fold. The app's own inference gives every image's probability (one run), the mean
-over four mirrored copies, and its three scores. Temperatures are fitted on all images of the fold; the calibration
-errors are those of temperatures fitted on the other half of the patient groups.
+over four mirrored copies, and its three scores. Slope and intercept (Platt) are fitted on all images of the fold; the
+calibration errors are those of fits on the other half of the patient groups. A temperature alone is given beside it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ import torch
 from casr_label.inference import CASRDropoutTask, CASRInferTask
 from casr_label.requests import checked_request
 from casr_label.scoring import DisagreementScoring, DropoutScoring, mirrored_mean
+from casr_label.state import Calibration
 from casr_label.uncertainty import entropy_score
 from scipy.stats import spearmanr
 
-from casr_net.calibration import apply_temperature, calibration_error, fit_temperature
+from casr_net.calibration import calibration_error, fit_calibration
 from casr_net.cases import load_cases
 from casr_net.masks import read_mask
 from casr_net.weights import sha256
@@ -53,7 +54,7 @@ def collect(cases: list[dict[str, Any]], weights: Path) -> list[dict[str, Any]]:
         both = 2 * int((result.mask.astype(bool) & label).sum())
         found.append(
             {
-                **case, "truth": label, "single": result.probability.astype(np.float16), "tta": tta.astype(np.float16),
+                **case, "truth": label, "single": result.probability, "tta": tta.astype(np.float32),
                 "dice": both / max(1, int(result.mask.sum()) + int(label.sum())),
                 "dropout": dropout.score("", path, 0, {**options, "refine": False}),
                 "disagreement": disagreement.score("", path, 0, options),
@@ -64,23 +65,24 @@ def collect(cases: list[dict[str, Any]], weights: Path) -> list[dict[str, Any]]:
 
 
 def errors(cases: list[dict[str, Any]], kind: str) -> dict[str, float]:
-    """Calibration errors before and after, with temperatures from the other half of the patient groups."""
+    """Calibration errors before and after, with fits on the other half of the patient groups."""
     halves = [[c for c in cases if c["half"] == half] for half in (0, 1)]
-    before, after, truth = [], [], []
+    before, after, temperature, truth = [], [], [], []
     for own, other in (halves, halves[::-1]):
-        temperature = fit_temperature([c[kind] for c in other], [c["truth"] for c in other])
+        maps, labels = [c[kind] for c in other], [c["truth"] for c in other]
+        full, simple = fit_calibration(maps, labels), fit_calibration(maps, labels, intercept=False)
         for case in own:
             before.append(case[kind].astype(np.float32).ravel())
-            after.append(apply_temperature(case[kind], temperature).ravel())
+            after.append(full(case[kind]).ravel())
+            temperature.append(simple(case[kind]).ravel())
             truth.append(case["truth"].ravel())
-    p, q, t = map(np.concatenate, (before, after, truth))
+    p, q, s, t = map(np.concatenate, (before, after, temperature, truth))
     unsure = (p > UNSURE[0]) & (p < UNSURE[1])
-    return {
-        "before": round(calibration_error(p, t)[0], 5), "after": round(calibration_error(q, t)[0], 5),
-        "before_unsure": round(calibration_error(p[unsure], t[unsure])[0], 5),
-        "after_unsure": round(calibration_error(q[unsure], t[unsure])[0], 5),
-        "share_unsure": round(float(unsure.mean()), 4),
-    }  # fmt: skip
+    found = {"share_unsure": round(float(unsure.mean()), 4)}
+    for name, values in (("before", p), ("after", q), ("temperature_only", s)):
+        found[name] = round(calibration_error(values, t)[0], 5)
+        found[f"{name}_unsure"] = round(calibration_error(values[unsure], t[unsure])[0], 5)
+    return found
 
 
 def groups(data: Path) -> dict[str, str]:
@@ -107,12 +109,11 @@ def main() -> None:
     for case in cases:
         case["half"] = names.index(group[case["name"]]) % 2
     kinds = ("single", "tta")
-    temperature = {
-        kind: round(fit_temperature([c[kind] for c in cases], [c["truth"] for c in cases]), 4) for kind in kinds
-    }
+    truths = [case["truth"] for case in cases]
+    calibration = Calibration(*(fit_calibration([c[kind] for c in cases], truths) for kind in kinds))
     dice = [case["dice"] for case in cases]
     for case in cases:
-        case["entropy"] = entropy_score(apply_temperature(case["tta"], temperature["tta"]))
+        case["entropy"] = entropy_score(calibration.tta(case["tta"]))
 
     def correlation(kind: str, dataset: str) -> float | None:
         pairs = [(case[kind], case["dice"]) for case in cases if case["dataset"] == dataset]
@@ -121,10 +122,10 @@ def main() -> None:
 
     sets = sorted({case["dataset"] for case in cases})
     record = {
-        "what": "temperatures of the probability of vessel (Guo et al. 2017), native size, all pixels, every image "
+        "what": "slope and intercept of the logit of vessel (Platt 1999), native size, all pixels, every image "
         "with the same weight; calibration errors pooled over the pixels, cross-fitted on halves of the patient groups",
         "network": options.network, "weights_sha256": sha256(options.weights), "fold": options.fold,
-        "images": len(cases), "mean_dice": round(float(np.mean(dice)), 4), "temperature": temperature,
+        "images": len(cases), "mean_dice": round(float(np.mean(dice)), 4), "calibration": calibration.record(),
         "calibration_error": {kind: errors(cases, kind) for kind in kinds},
         "spearman_of_score_and_dice": {
             score: {name: correlation(score, name) for name in sets} for score in ("entropy", "dropout", "disagreement")

@@ -69,16 +69,16 @@ def learning_table(record: dict[str, Any]) -> str:
 
 
 def calibration_table(record: dict[str, Any]) -> str:
-    """Temperatures and errors; correlations of the scores with Dice."""
+    """Calibration and errors; correlations of the scores with Dice."""
     names = {"single": "one run of the network", "tta": "mean over four mirrored copies"}
     lines = [
-        "| probability | temperature | calibration error, all pixels | where it is between 0.05 and 0.95 |",
+        "| probability | slope, intercept | calibration error, all pixels | where it is between 0.05 and 0.95 |",
         "| --- | --- | --- | --- |",
     ]
     for kind, name in names.items():
-        error = record["calibration_error"][kind]
+        error, fit = record["calibration_error"][kind], record["calibration"][kind]
         lines.append(
-            f"| {name} | {record['temperature'][kind]:.2f} | {error['before']:.4f} → {error['after']:.4f} "
+            f"| {name} | {fit['slope']:.2f}, {fit['intercept']:+.2f} | {error['before']:.4f} → {error['after']:.4f} "
             f"| {error['before_unsure']:.3f} → {error['after_unsure']:.3f} |"
         )
     sets = list(next(iter(record["spearman_of_score_and_dice"].values())))

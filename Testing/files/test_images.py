@@ -223,3 +223,22 @@ def test_a_changed_file_is_read_again(tmp_path: Path, grey: np.ndarray) -> None:
     assert read_angiogram(path) is first
     save(path, grey[:, ::2])
     assert read_angiogram(path).size == (COLUMNS // 2, ROWS)
+
+
+@pytest.mark.parametrize("kind", ["image", "mask"])
+def test_what_is_refused_is_not_read_by_other_readers(tmp_path: Path, kind: str) -> None:
+    """MONAI's LoadImage tries its own readers after an error: a volume would be taken for an angiogram."""
+    import nrrd
+    from monai.transforms import LoadImage
+
+    from casr_net.masks import MaskReader
+
+    volume = np.random.default_rng(0).integers(0, 4, (64, 64, 3)).astype(np.uint8)
+    nrrd.write(str(tmp_path / "volume.nrrd"), volume, {"kinds": ["domain"] * 3})
+    reader = AngiogramReader if kind == "image" else MaskReader
+    with pytest.raises(DataError, match="a volume of 64 x 64 x 3"):
+        LoadImage(reader=reader, image_only=True)(tmp_path / "volume.nrrd")
+    if kind == "mask":
+        nrrd.write(str(tmp_path / "three.nrrd"), volume[..., 0], {"kinds": ["domain"] * 2})
+        with pytest.raises(DataError, match="the largest value is 3"):
+            LoadImage(reader=reader, image_only=True)(tmp_path / "three.nrrd")

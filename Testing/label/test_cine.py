@@ -136,9 +136,11 @@ def test_label_of_a_cine_that_slicer_has_loaded_as_a_volume(server: Server, tmp_
 
 
 def test_batch_over_whole_cines(start: Callable[..., Server], cines: Path) -> None:
+    (cines / "broken.dcm").write_bytes(b"\0" * 128 + b"DICMxxxx")
     server = start(cines)
     answer = server.post("/batch/infer/casr_net?images=all&run_sync=true", {"frame": "all"})
     assert answer.status == 200, answer.body
+    assert "broken" in answer.json["broken"]["error"] and "error" not in answer.json["two"]
     for name in ("one", "two"):
         mask, header = nrrd.read(str(cines / "labels" / "original" / f"{name}.nrrd"))
         assert mask.shape == (128, 128, FRAMES) and mask.any() and header["kinds"][2] == "list"

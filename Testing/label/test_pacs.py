@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -183,6 +184,17 @@ def test_pacs_that_does_not_answer(
     (stored,) = segmentations(orthanc, tmp_path)
     assert (parse_segmentation(stored).stack(3) == masks).all() and parse_segmentation(stored).frames == [1]
     assert server.infer(other, frame=0).status == 200
+
+
+def test_ohif_is_served_and_finds_the_studies(begin: Callable[[], Server], cines: list[Path]) -> None:
+    """MONAI Label brings OHIF, which reaches the PACS through the server; the viewer itself is not run here."""
+    server = begin()
+    page = server.get("/ohif/")
+    assert page.status == 200 and b"<title>OHIF" in page.body
+    body = server.get("/proxy/dicom/qido/studies").body
+    studies = json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
+    found = {study["0020000D"]["Value"][0] for study in studies}
+    assert {str(pydicom.dcmread(file).StudyInstanceUID) for file in cines} == found
 
 
 def test_names_that_are_none(begin: Callable[[], Server], cines: list[Path]) -> None:

@@ -98,6 +98,12 @@ def test_threshold_and_refinement_of_a_request(server: Server) -> None:
     assert counts[0] > counts[1] > counts[2] > 0
 
 
+def test_refinement_of_a_request_is_of_that_request_only(server: Server, shared_studies: Path) -> None:
+    """A speck beside the vessels: refinement removes it, also after a request that did not want refinement."""
+    counts = [server.infer("grey", threshold=0.05, refine=refine).json["pixels"][0] for refine in (True, False, True)]
+    assert counts[0] == counts[2] != counts[1]
+
+
 def test_volume_is_refused(server: Server) -> None:
     answer = server.infer("solid")
     assert answer.status == 400 and answer.detail.startswith("image 'solid': a volume of 128 x 128 x 3"), answer.detail

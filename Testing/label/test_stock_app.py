@@ -189,12 +189,23 @@ def test_frame_of_a_cine(stock: StockServer, shared_studies: Path, segmenter: Se
 
 def test_all_images_at_once(stock: StockServer, shared_studies: Path) -> None:
     """Results get the ending of their image, but none is a JPEG, which would change labels."""
-    options = {"save_label": True, "multi_gpu": False, "max_workers": 1, "device": "cpu"}
+    images = ["grey", "photo", "slice", "volume", "cine"]
+    options = {"save_label": True, "multi_gpu": False, "max_workers": 1, "device": "cpu", "images": images}
     answer = stock.post("/batch/infer/casr_net?images=unlabeled&run_sync=true", options)
     assert answer.status == 200, answer.body
     stored = {path.name for path in (shared_studies / "labels" / "original").iterdir()}
     assert {"grey.png", "photo.png", "slice.nrrd", "volume.nii.gz", "cine.nrrd"} <= stored
     assert not any(name.endswith(".jpg") for name in stored)
+
+
+def test_volume_is_refused(stock: StockServer) -> None:
+    """MONAI's own readers, which would take its first slice or all of them, must not be asked."""
+    answer = stock.infer("solid", "image", result_extension=".nrrd")
+    assert answer.status == 500
+    end = time.monotonic() + 20  # the log comes after the answer
+    while "a volume of 128 x 128 x 3" not in stock.log.read_text(errors="replace"):
+        assert time.monotonic() < end, stock.log.read_text(errors="replace")[-2000:]
+        time.sleep(0.2)
 
 
 # Training

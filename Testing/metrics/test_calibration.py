@@ -1,11 +1,11 @@
-"""Temperature and calibration error, against data whose truth is known."""
+"""Calibration and its error, against data whose truth is known."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from casr_net.calibration import TEMPERATURES, apply_temperature, calibration_error, fit_temperature
+from casr_net.calibration import INTERCEPTS, SLOPES, LogitCalibration, calibration_error, fit_calibration
 from casr_net.errors import DataError
 
 
@@ -17,38 +17,47 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     return p, rng.random(p.shape) < p
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
-def test_temperature_is_found_again(drawn: tuple[np.ndarray, np.ndarray], temperature: float) -> None:
+@pytest.mark.parametrize(("slope", "intercept"), [(0.5, 0.0), (1.0, 0.0), (2.5, 0.0), (0.7, -0.8), (1.3, 0.5)])
+def test_calibration_is_found_again(drawn: tuple[np.ndarray, np.ndarray], slope: float, intercept: float) -> None:
     p, label = drawn
-    sharpened = apply_temperature(p, 1 / temperature)
-    assert fit_temperature(list(sharpened), list(label)) == pytest.approx(temperature, rel=0.05)
-    before, _ = calibration_error(sharpened, label)
-    after, _ = calibration_error(apply_temperature(sharpened, temperature), label)
-    assert after < 0.01 and (temperature == 1 or before > 3 * after)
+    spoilt = LogitCalibration(1 / slope, -intercept / slope)(p)
+    found = fit_calibration(list(spoilt), list(label))
+    assert found.slope == pytest.approx(slope, rel=0.05) and found.intercept == pytest.approx(intercept, abs=0.05)
+    before, _ = calibration_error(spoilt, label)
+    after, _ = calibration_error(found(spoilt), label)
+    assert after < 0.01 and (slope == 1 or before > 3 * after)
 
 
-def test_order_and_half_are_kept() -> None:
+def test_temperature_only(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    p, label = drawn
+    found = fit_calibration(list(LogitCalibration(2.0)(p)), list(label), intercept=False)
+    assert found.slope == pytest.approx(0.5, rel=0.05) and found.intercept == 0
+
+
+def test_order_is_kept() -> None:
     p = np.linspace(0, 1, 101)
-    for temperature in (0.3, 3.0):
-        changed = apply_temperature(p, temperature)
-        assert changed.dtype == np.float32 and (np.diff(changed) > 0).all() and changed[50] == pytest.approx(0.5)
-        assert ((changed > 0.5) == (p > 0.5)).all()
-    assert (apply_temperature(p, 1.0) == p.astype(np.float32)).all()
-    assert apply_temperature(p, 3.0)[90] < 0.9 < apply_temperature(p, 0.3)[90]
+    for slope, intercept in ((0.3, 0.0), (3.0, -1.0)):
+        changed = LogitCalibration(slope, intercept)(p)
+        assert changed.dtype == np.float32 and (np.diff(changed) > 0).all()
+    assert (LogitCalibration()(p) == p.astype(np.float32)).all()
+    assert LogitCalibration(0.3)(p)[50] == pytest.approx(0.5)
+    assert LogitCalibration(0.3)(p)[90] < 0.9 < LogitCalibration(3.0)(p)[90]
 
 
 def test_perfect_and_hopeless_labels_stay_in_the_range() -> None:
     p = np.full((10, 10), 0.9)
-    assert fit_temperature([p], [np.ones_like(p)]) == pytest.approx(TEMPERATURES[0], rel=0.01)
-    assert fit_temperature([p], [np.zeros_like(p)]) == pytest.approx(TEMPERATURES[1], rel=0.01)
+    for label in (np.ones_like(p), np.zeros_like(p)):
+        found = fit_calibration([p], [label])
+        assert SLOPES[0] <= found.slope <= SLOPES[1] and INTERCEPTS[0] <= found.intercept <= INTERCEPTS[1]
+        assert (found(p) > 0.99).all() if label.any() else (found(p) < 0.5).all()
 
 
 def test_every_image_has_the_same_weight() -> None:
-    sure, unsure = np.full((4, 4), 0.9), np.full((400, 400), 0.9)
+    small, large = np.full((4, 4), 0.9), np.full((400, 400), 0.9)
     label = np.zeros(16)
-    label[:12] = 1  # three quarters of the small image
-    with_large = fit_temperature([sure, unsure], [label.reshape(4, 4), np.resize(label, (400, 400))])
-    assert with_large == pytest.approx(fit_temperature([sure], [label.reshape(4, 4)]), rel=1e-3)
+    label[:12] = 1  # three quarters of the small image, none of the large one
+    found = fit_calibration([small, large], [label.reshape(4, 4), np.zeros((400, 400))])
+    assert found(small).max() == pytest.approx(0.75 / 2, abs=0.01)
 
 
 def test_error_of_known_maps() -> None:
@@ -60,6 +69,6 @@ def test_error_of_known_maps() -> None:
 
 def test_images_that_do_not_fit() -> None:
     with pytest.raises(DataError, match="0 probability maps"):
-        fit_temperature([], [])
+        fit_calibration([], [])
     with pytest.raises(DataError, match="equal shapes"):
-        fit_temperature([np.zeros((2, 2))], [np.zeros((2, 3))])
+        fit_calibration([np.zeros((2, 2))], [np.zeros((2, 3))])

@@ -227,15 +227,26 @@ class AngiogramReader(ImageReader):
     MONAI's own readers give a multi-frame XA with wrong axes (PydicomReader), keep MONOCHROME1 and the window unapplied
     and treat a cine as a volume. The metadata carry ``affine``, ``spatial_shape``, ``original_channel_dim`` = 0,
     ``intensity_range`` and ``photometric_interpretation``.
+
+    The file is read in :meth:`get_data`: after an error in :meth:`read`, MONAI's ``LoadImage`` would try its own
+    readers, which accept what is refused here, such as a volume, and give wrong pixels without a word.
     """
 
     def verify_suffix(self, filename: Sequence[str | os.PathLike] | str | os.PathLike) -> bool:
         return all(is_image(Path(name)) for name in ensure_tuple(filename))
 
-    def read(self, data: Sequence[str | os.PathLike] | str | os.PathLike, **kwargs: Any) -> Angiogram:
-        return read_angiogram(Path(ensure_tuple(data)[0]))
+    def read(self, data: Sequence[str | os.PathLike] | str | os.PathLike, **kwargs: Any) -> Path:
+        return Path(ensure_tuple(data)[0])
 
-    def get_data(self, img: Angiogram) -> tuple[np.ndarray, dict[str, Any]]:
+    def get_data(self, img: Path) -> tuple[np.ndarray, dict[str, Any]]:
+        """Pixels and metadata.
+
+        Raises:
+            DataError: as :func:`read_angiogram`.
+        """
+        return self._data(read_angiogram(img))
+
+    def _data(self, img: Angiogram) -> tuple[np.ndarray, dict[str, Any]]:
         pixels = img.pixels[..., 0] if img.frames == 1 else img.pixels
         meta = {
             "affine": img.affine.copy(),

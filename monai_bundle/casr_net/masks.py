@@ -72,14 +72,23 @@ def _volume(path: Path) -> np.ndarray:
 
 
 class MaskReader(ImageReader):
-    """MONAI reader for ``LoadImaged``: (1, X, Y) of 0 and 1, or (1, X, Y, T) for a cine, by :func:`read_mask`."""
+    """MONAI reader for ``LoadImaged``: (1, X, Y) of 0 and 1, or (1, X, Y, T) for a cine, by :func:`read_mask`.
+
+    The file is read in :meth:`get_data`, see :class:`casr_net.images.AngiogramReader`.
+    """
 
     def verify_suffix(self, filename: Any) -> bool:
         return all(is_image(name) for name in ensure_tuple(filename))
 
-    def read(self, data: Any, **kwargs: Any) -> np.ndarray:
-        return read_mask(ensure_tuple(data)[0])
+    def read(self, data: Any, **kwargs: Any) -> Path:
+        return Path(ensure_tuple(data)[0])
 
-    def get_data(self, img: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        pixels = (img[..., 0] if img.shape[-1] == 1 else img)[None].astype(np.uint8)
+    def get_data(self, img: Path) -> tuple[np.ndarray, dict[str, Any]]:
+        """Pixels and metadata.
+
+        Raises:
+            DataError: as :func:`read_mask`.
+        """
+        masks = read_mask(img)
+        pixels = (masks[..., 0] if masks.shape[-1] == 1 else masks)[None].astype(np.uint8)
         return pixels, {"affine": np.eye(4), "spatial_shape": np.asarray(pixels.shape[1:]), "original_channel_dim": 0}

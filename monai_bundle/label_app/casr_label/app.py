@@ -20,7 +20,7 @@ from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
 from casr_net import __version__
-from casr_net.errors import DataError
+from casr_net.errors import CASRError, DataError
 
 from .datastore import CASRDatastore
 from .inference import CASRDropoutTask, CASRInferTask
@@ -155,7 +155,7 @@ class CASRLabelApp(MONAILabelApp):
 
 
 class _BatchInfer(BatchInferTask):
-    """MONAI Label divides the images among GPUs, and by zero where there are none."""
+    """MONAI Label divides the images among GPUs, and by zero where there are none; and ends at the first bad image."""
 
     def __call__(self, request: dict[str, Any], datastore: Datastore, infer: Callable[..., Any]) -> Any:
         if torch.cuda.device_count() < 2:
@@ -165,7 +165,15 @@ class _BatchInfer(BatchInferTask):
                 "multi_gpu": False,
                 "device": device if device and torch.cuda.is_available() else "cpu",
             }
-        return super().__call__(request, datastore, infer)
+
+        def one(item: dict[str, Any], store: Datastore) -> dict[str, Any]:
+            try:
+                return dict(infer(item, store))
+            except CASRError as error:  # one image that cannot be used must not stop the others
+                logger.warning("%s: left out: %s", item.get("image"), error)
+                return {"error": str(error)}
+
+        return super().__call__(request, datastore, one)
 
 
 def _is_address(studies: str) -> bool:

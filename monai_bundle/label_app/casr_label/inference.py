@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import tempfile
 import threading
@@ -13,7 +14,6 @@ import numpy as np
 import torch
 from monailabel.tasks.infer.bundle import BundleInferTask
 
-from casr_net.calibration import apply_temperature
 from casr_net.dicom_seg import write_segmentation
 from casr_net.errors import DataError, UsageError
 from casr_net.images import read_angiogram
@@ -53,8 +53,8 @@ class CASRInferTask(BundleInferTask):
     both float32, in PNG 0 to 255). The answer's ``params`` hold ``uncertainty``, a score from 0 to 1, and ``pixels``,
     by frame.
 
-    Probabilities that uncertainty is computed from are calibrated by ``temperature``; masks and the result
-    "probability" are the network's own.
+    Probabilities that uncertainty is computed from are calibrated; masks and the result "probability" are the network's
+    own.
 
     Args:
         path: bundle folder.
@@ -62,7 +62,7 @@ class CASRInferTask(BundleInferTask):
         published: weights that are used as soon as they are there, in place of the bundle's; they are loaded anew when
             they change.
         dropout: probability of the decoder's dropout, see :class:`CASRDropoutTask`.
-        calibration: gives the temperatures of the weights in use, see :mod:`casr_net.calibration`.
+        calibration: gives the one of the weights in use.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class CASRInferTask(BundleInferTask):
         source = read_angiogram(path)
         frames = frame_choice(request.get("frame"), source.frames, Path(path).name)
         results = [self.segment_frame(path, frame, checked, callbacks) for frame in frames]
-        sure = [apply_temperature(one.probability, self.calibration().single) for one in results]
+        sure = [self.calibration().single(one.probability) for one in results]
         extension = checked["result_extension"]
         if extension == ".dcm" and source.format != "dicom":
             raise UsageError("result_extension is '.dcm'; a DICOM Segmentation needs a DICOM image.")
@@ -135,11 +135,14 @@ class CASRInferTask(BundleInferTask):
 
     def post_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
         """The bundle's, with the threshold and the refinement of the request."""
-        transforms = super().post_transforms(data)
-        for step in transforms:
+        transforms = list(super().post_transforms(data))
+        for number, step in enumerate(transforms):
             if isinstance(step, RefineVesselsd) and data is not None:
                 off = {} if data["refine"] else {"reconnect": False, "fill_pinholes": False, "remove_components": False}
-                step.parameters = dataclasses.replace(step.parameters, threshold=data["threshold"], **off)
+                # A copy: the configuration keeps its objects, and the next request must find them as they were.
+                changed = copy.copy(step)
+                changed.parameters = dataclasses.replace(step.parameters, threshold=data["threshold"], **off)
+                transforms[number] = changed
         return transforms
 
     @property

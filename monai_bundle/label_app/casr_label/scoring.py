@@ -13,7 +13,6 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.tasks.infer.basic_infer import CallBackTypes
 
-from casr_net.calibration import apply_temperature
 from casr_net.errors import DataError
 from casr_net.images import read_angiogram
 
@@ -74,7 +73,7 @@ class _Scoring(ScoringMethod):
 
 
 class TTAScoring(_Scoring):
-    """Entropy of the mean over four mirrored copies (test-time augmentation), calibrated by a temperature.
+    """Entropy of the mean over four mirrored copies (test-time augmentation), calibrated.
 
     Args:
         task: inference.
@@ -88,7 +87,7 @@ class TTAScoring(_Scoring):
     def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
         mean, vector = mirrored_mean(self.task, path, frame, options)
         self._embeddings.store(image_id, vector)
-        return entropy_score(apply_temperature(mean, self.task.calibration().tta))
+        return entropy_score(self.task.calibration().tta(mean))
 
 
 def mirrored_mean(

@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from casr_net.calibration import LogitCalibration
 from casr_net.errors import UsageError
 from casr_net.writers import write_atomically
 
@@ -20,15 +22,27 @@ __all__ = ["Embeddings", "StateFolder"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """Temperatures of a version of the weights, see :mod:`casr_net.calibration`; 1 where nothing is known.
+    """Of a version of the weights; where nothing is known, nothing is changed.
 
     Attributes:
         single: of the probabilities of one run of the network.
         tta: of the mean over mirrored copies.
     """
 
-    single: float = 1.0
-    tta: float = 1.0
+    single: LogitCalibration = field(default_factory=LogitCalibration)
+    tta: LogitCalibration = field(default_factory=LogitCalibration)
+
+    @staticmethod
+    def of_record(record: Mapping[str, Any]) -> Calibration:
+        """From what :meth:`record` gives."""
+        return Calibration(**{kind: LogitCalibration(**record[kind]) for kind in ("single", "tta") if kind in record})
+
+    def record(self) -> dict[str, dict[str, float]]:
+        """For a JSON file, rounded."""
+        return {
+            kind: {"slope": round(one.slope, 4), "intercept": round(one.intercept, 4)}
+            for kind, one in (("single", self.single), ("tta", self.tta))
+        }
 
 
 class Embeddings:
@@ -64,7 +78,7 @@ class StateFolder:
 
     Args:
         folder: made when something is learned.
-        calibration: file with the temperatures of version 0, as ``experiments/calibration.py`` writes it.
+        calibration: file with the calibration of version 0, as ``experiments/calibration.py`` writes it.
     """
 
     def __init__(self, folder: Path, calibration: Path | None = None) -> None:
@@ -89,13 +103,12 @@ class StateFolder:
 
     @property
     def calibration(self) -> Calibration:
-        """Temperatures of the version that is used."""
+        """Of the version that is used."""
         number = self.current
         file = self._file(number).with_suffix(".json") if number else self._first
         if file is None or not file.is_file():
             return Calibration()
-        found = json.loads(file.read_text(encoding="utf-8")).get("temperature", {})
-        return Calibration(float(found.get("single", 1)), float(found.get("tta", 1)))
+        return Calibration.of_record(json.loads(file.read_text(encoding="utf-8")).get("calibration", {}))
 
     def add(self, weights: Path, record: dict[str, Any]) -> int:
         """Keep weights as a new version; they are not used yet."""

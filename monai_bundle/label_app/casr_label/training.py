@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser
 from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.bundle import BundleTrainTask
 
-from casr_net.calibration import fit_temperature
+from casr_net.calibration import fit_calibration
 from casr_net.errors import UsageError
 from casr_net.writers import write_atomically
 
@@ -44,7 +44,7 @@ _LIMITS = {
 CONFIGS = ("train", "finetune")
 """Of the bundle's configurations: the base, and what fine-tuning changes."""
 CALIBRATION_CASES = 3
-"""Held frames that are needed to fit new temperatures; with fewer, those of the weights before stay. Our choice."""
+"""Held frames that are needed for a new calibration; with fewer, that of the weights before stays. Our choice."""
 
 
 class CASRTrainTask(BundleTrainTask):
@@ -52,7 +52,7 @@ class CASRTrainTask(BundleTrainTask):
 
     A part of the labels, chosen by patient so that it stays the same, is never trained on. The new weights become the
     next version in any case, and are used from then on if their mean Dice on the held labels is not below that of the
-    weights in use; the held labels also give the version's temperatures. A run that was killed goes on where its last
+    weights in use; the held labels also give the version's calibration. A run that was killed goes on where its last
     epoch ended, if labels, options and weights are the same.
 
     Args:
@@ -117,7 +117,7 @@ class CASRTrainTask(BundleTrainTask):
             "dice_before": round(before, 6), "dice_after": round(after, 6), "published": published,
             "base": self.state.current, "resumed": resumed, "train": [case.name for case in train],
             "held": [case.name for case in held], "left_out": skipped, "options": options,
-            "temperature": vars(self._calibration(task, held, device)),
+            "calibration": self._calibration(task, held, device).record(),
         }  # fmt: skip
         number = self.state.add(weights, record)
         if published:
@@ -204,7 +204,7 @@ class CASRTrainTask(BundleTrainTask):
         labels = [case.mask() for case in cases]
         single = [task.segment_frame(case.image, case.frame, options).probability for case in cases]
         tta = [mirrored_mean(task, case.image, case.frame, options)[0] for case in cases]
-        return Calibration(round(fit_temperature(single, labels), 4), round(fit_temperature(tta, labels), 4))
+        return Calibration(fit_calibration(single, labels), fit_calibration(tta, labels))
 
 
 def _checked(request: Mapping[str, Any]) -> dict[str, Any]:
