@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -31,11 +31,8 @@ collect_ignore_glob: list[str] = []
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if (
-            not PYTHON.is_file()
-            and Path(item.path).parent == Path(__file__).parent
-            and {"server", "start"} & set(item.fixturenames)
-        ):  # type: ignore[attr-defined]
+        needs = {"server", "start"} & set(getattr(item, "fixturenames", ()))
+        if needs and not PYTHON.is_file() and Path(item.path).parent == Path(__file__).parent:
             item.add_marker(pytest.mark.skip(reason=REASON))
 
 
@@ -69,30 +66,24 @@ class Server:
         self.studies, self.port, self.log = studies, free_port(), log
         self._more = more
         self._environment = {
-            **os.environ, **(environment or {}), "PYTHONPATH": f"{APP}{os.pathsep}{APP.parent}", "OMP_NUM_THREADS": "1",
+            **os.environ, "PYTHONPATH": f"{APP}{os.pathsep}{APP.parent}", "OMP_NUM_THREADS": "1", **(environment or {}),
         }  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Server:
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [
+            str(PYTHON), "-m", "casr_label", "--studies", str(self.studies), "--port", str(self.port), *self._more,
+        ]  # fmt: skip
+
+    def start(self) -> Self:
         """Start, and wait until it answers."""
-        command = [
-            str(PYTHON),
-            "-m",
-            "casr_label",
-            "--studies",
-            str(self.studies),
-            "--port",
-            str(self.port),
-            *self._more,
-        ]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=self._environment, start_new_session=True
+                self.command(), stdout=log, stderr=log, env=self._environment, start_new_session=True
             )
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                break
+        end = time.monotonic() + 180
+        while time.monotonic() < end and self.process.poll() is None:
             try:
                 if self.get("/info/").status == 200:
                     return self
@@ -163,6 +154,13 @@ class Server:
 def png(image: np.ndarray) -> bytes:
     """A PNG file."""
     return bytes(cv2.imencode(".png", image)[1])
+
+
+def full_mask() -> np.ndarray:
+    """(128, 128), 255 in a rectangle."""
+    mask = np.zeros((128, 128), np.uint8)
+    mask[20:40, 30:90] = 255
+    return mask
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,8 +39,9 @@ class StockServer(Server):
     """The stock app with the bundle as its one model; only ``sitecustomize.py`` is added, for torchvision."""
 
     def __init__(self, folder: Path, studies: Path) -> None:
-        super().__init__(studies, folder / "server.log")
         self.app = folder / "app"
+        environment = {"PYTHONPATH": f"{self.app}{os.pathsep}{APP}", "MONAI_LABEL_AUTO_UPDATE_SCORING": "false"}
+        super().__init__(studies, folder / "server.log", environment=environment)
         shutil.copytree(STOCK, self.app, ignore=shutil.ignore_patterns("__pycache__"))
         (self.app / "sitecustomize.py").write_text("import casr_label.shim\n")
         self.bundle = self.app / "model" / "casr_net"
@@ -54,26 +54,12 @@ class StockServer(Server):
         train = self.bundle / "configs" / "train.json"
         train.write_text(json.dumps(json.loads(train.read_text()) | QUICK))
 
-    def start(self) -> StockServer:
-        command = [
+    def command(self) -> list[str]:
+        return [
             str(PYTHON), "-m", "monailabel.main", "start_server", "--app", str(self.app), "--studies",
             str(self.studies), "--host", "127.0.0.1", "--port", str(self.port), "--conf", "zoo_source", "local",
             "--conf", "sam2", "false", "--conf", "models", "casr_net",
         ]  # fmt: skip
-        environment = {
-            **os.environ, "PYTHONPATH": f"{self.app}{os.pathsep}{APP}", "OMP_NUM_THREADS": "1",
-            "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
-        }  # fmt: skip
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-        end = time.monotonic() + 180
-        while time.monotonic() < end and self.process.poll() is None:
-            try:
-                if self.get("/info/").status == 200:
-                    return self
-            except OSError:
-                time.sleep(0.2)
-        raise AssertionError(f"the server did not start:\n{self.log.read_text(errors='replace')[-3000:]}")
 
     def train(self, **options: Any) -> dict[str, Any]:
         """Train in the background, as clients do; the task at its end."""

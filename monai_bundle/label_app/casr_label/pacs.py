@@ -199,21 +199,17 @@ class PACSDatastore(CASRDatastore):
         if answer is not None and answer.get("FailedSOPSequence"):
             reason = answer.FailedSOPSequence[0].get("FailureReason", "unknown")
             raise PACSError(f"{self.name()}: refused the segmentation, failure reason {reason}.")
-        self._judged.add(str(made.SOPInstanceUID))
-        self._sent.add(str(made.SOPInstanceUID))
+        self._judged |= {str(made.SOPInstanceUID)}
+        self._sent |= {str(made.SOPInstanceUID)}
         super().update_label_info(instance, FINAL, _stored(made))
 
     def _find(self, image_id: str) -> Instance:
         name = checked_id(image_id)
         if not _UID.fullmatch(name):
             raise NotFoundError(f"image {name!r}: not in the PACS; ids are SOP Instance UIDs.")
-        if name not in self._images:
-            self._search()
-        found = [self._images[name]] if name in self._images else []
-        found = found or [one for one in self._images.values() if one.series == name]
-        if not found:
+        if not self._named(name):  # it may have been stored just now
             self._search(at_once=True)
-            found = [one for one in self._images.values() if name in (one.instance, one.series)]
+        found = self._named(name)
         if not found:
             raise NotFoundError(f"image {name!r}: not in the PACS, or not among {self._filter}.")
         if len(found) > 1:
@@ -222,6 +218,9 @@ class PACSDatastore(CASRDatastore):
                 f"{', '.join(sorted(one.instance for one in found)[:5])}."
             )
         return found[0]
+
+    def _named(self, name: str) -> list[Instance]:
+        return [one for one in self._images.values() if name in (one.instance, one.series)]
 
     def _search(self, at_once: bool = False) -> None:
         """Ask which images and segmentations there are, if the last answer is old."""

@@ -1,0 +1,142 @@
+"""REST: load, processes beside each other, and the end of the server at any time; no label is lost or half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .conftest import Server, full_mask, png
+
+
+def test_two_hundred_requests_of_four_clients(start: Callable[..., Server], studies: Path) -> None:
+    server = start(studies)
+    for number in range(4):
+        assert server.infer(f"frame{number}").status == 200
+    warm = [server.infer("frame0").status for _ in range(8)]
+    before, failed = server.memory, []
+
+    def client(number: int) -> None:
+        for turn in range(50):
+            answer = server.infer(
+                f"frame{(number + turn) % 4}", "image" if turn % 2 else "json", result_extension=".png"
+            )
+            if answer.status != 200:
+                failed.append(answer.body)
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(4)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
+    assert warm == [200] * 8 and not failed
+    assert server.memory < 1.1 * before, (before, server.memory)
+
+
+def test_requests_while_a_training_runs(start: Callable[..., Server], studies: Path) -> None:
+    server = start(studies)
+    for number in range(3):
+        server.label(f"frame{number}", "x.png", png(full_mask()))
+    options = {"max_epochs": 1, "samples_per_epoch": 4, "batch_size": 2, "crop_size": 64}
+    assert server.post("/train/casr_net", options).json["status"] == "SUBMITTED"
+    assert server.infer("frame3").status == 200
+    assert server.label("frame3", "x.png", png(full_mask())).status == 200
+    end = time.monotonic() + 120
+    while server.get("/train/").json["status"] in ("SUBMITTED", "RUNNING") and time.monotonic() < end:
+        time.sleep(0.5)
+    assert server.get("/train/").json["status"] == "DONE", server.get("/train/").json["details"]
+
+
+def test_kill_while_labels_are_saved(start: Callable[..., Server], studies: Path) -> None:
+    """kill -9, twenty times: every label that was confirmed is there and whole, and nothing is half written."""
+    server = start(studies)
+    masks = []
+    for number in range(20):
+        mask = full_mask()
+        mask[60 : 61 + number] = 255
+        masks.append(png(mask))
+    confirmed: dict[str, int] = {}
+    for turn in range(20):
+        if server.process is None:
+            server.start()
+        stop = threading.Event()
+
+        def save(turn: int = turn, stop: threading.Event = stop) -> None:
+            image = 0
+            while not stop.is_set():
+                try:
+                    if server.label(f"frame{image % 4}", "x.png", masks[turn]).status == 200:
+                        confirmed[f"frame{image % 4}"] = turn
+                except OSError:
+                    return
+                image += 1
+
+        saving = threading.Thread(target=save)
+        saving.start()
+        time.sleep(0.05 + 0.03 * turn)
+        server.kill()
+        stop.set()
+        saving.join()
+        json.loads((studies / "datastore_v2.json").read_text())
+        for name, newest in confirmed.items():
+            content = (studies / "labels" / "final" / f"{name}.png").read_bytes()
+            assert content in masks[newest : turn + 1], f"turn {turn}: {name} is half written or lost"
+    server.start()
+    assert not list(studies.rglob(".casr-part-*"))
+    listed = {Path(item["image"]).stem for item in server.get("/datastore/?output=train").json}
+    assert listed == set(confirmed) and len(confirmed) == 4
+
+
+def test_scoring_beside_saving_loses_no_note(start: Callable[..., Server], studies: Path) -> None:
+    """Scores are made in a process of its own, which writes the same index as the server."""
+    server = start(studies)
+    assert server.post("/scoring/disagreement").status == 200
+    end, turn = time.monotonic() + 120, 0
+    while server.get("/scoring/").json["status"] in ("SUBMITTED", "RUNNING") and time.monotonic() < end:
+        params = {"params": json.dumps({"note": turn})}
+        query = "/datastore/label?image=frame3&tag=final"
+        assert server.form("PUT", query, params, {"label": ("x.png", png(full_mask()))}).status == 200
+        assert server.get("/datastore/label/info?label=frame3&tag=final").json["note"] == turn
+        turn += 1
+    assert server.get("/scoring/").json["status"] == "DONE" and turn > 1
+    assert server.get("/datastore/label/info?label=frame3&tag=final").json["note"] == turn - 1
+    assert all("casr_disagreement" in server.get(f"/datastore/image/info?image=frame{i}").json for i in range(3))
+
+
+def test_damaged_index_is_made_anew(start: Callable[..., Server], studies: Path) -> None:
+    server = start(studies)
+    assert server.label("frame1", "x.png", png(full_mask())).status == 200
+    server.kill()
+    (studies / "datastore_v2.json").write_text('{"name": "half of')
+    server.start()
+    assert server.get("/datastore/").json["completed"] == 1 and len(list(studies.glob("*.broken-*"))) == 1
+
+
+def test_training_outlives_its_server(start: Callable[..., Server], studies: Path) -> None:
+    """A second one beside it is refused: both would write the same files."""
+    server = start(studies)
+    for number in range(3):
+        server.label(f"frame{number}", "x.png", png(full_mask()))
+    options = {"max_epochs": 40, "samples_per_epoch": 8, "batch_size": 2, "crop_size": 64}
+    server.post("/train/casr_net", options)
+    end = time.monotonic() + 120
+    while not (studies / ".casr" / "run" / "plan.json").is_file() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert server.process is not None
+    group, process = server.process.pid, server.process
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    server.process = None
+    try:
+        server.start()
+        answer = server.post("/train/casr_net?run_sync=true", options)
+        assert answer.status == 400 and "another training is running" in answer.detail
+    finally:
+        os.killpg(group, signal.SIGKILL)
+    time.sleep(1)
+    quick = {**options, "max_epochs": 1}
+    assert server.post("/train/casr_net?run_sync=true", quick).status == 200, "the lock is free again"
