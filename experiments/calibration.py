@@ -6,6 +6,8 @@ PYTHONPATH=monai_bundle/label_app:monai_bundle .venv-label/bin/python experiment
 The weights must never have seen the fold. The app's own inference gives every image's probability (one run), the mean
 over four mirrored copies, and its three scores. Slope and intercept (Platt) are fitted on all images of the fold; the
 calibration errors are those of fits on the other half of the patient groups. A temperature alone is given beside it.
+Afterwards, with ``--weights monai_bundle/models/model.pt --transfer``, it is measured how that fits to the shipped
+weights.
 """
 
 from __future__ import annotations
@@ -85,6 +87,26 @@ def errors(cases: list[dict[str, Any]], kind: str) -> dict[str, float]:
     return found
 
 
+def transfer(cases: list[dict[str, Any]], weights: Path, calibration: Calibration) -> dict[str, dict[str, float]]:
+    """Calibration errors of other weights, as they are and with this calibration."""
+    task, options = CASRInferTask(str(BUNDLE), {}, weights), {**checked_request({"device": "cpu"}), "refine": False}
+    maps: dict[str, list[np.ndarray]] = {"single": [], "tta": []}
+    for case in cases:
+        maps["single"].append(task.segment_frame(case["image"], 0, options).probability.ravel())
+        maps["tta"].append(mirrored_mean(task, case["image"], 0, options)[0].ravel())
+    truth = np.concatenate([read_mask(case["label"])[..., 0].ravel() for case in cases])
+    found = {}
+    for kind, fit in (("single", calibration.single), ("tta", calibration.tta)):
+        p = np.concatenate(maps[kind]).astype(np.float32)
+        unsure = (p > UNSURE[0]) & (p < UNSURE[1])
+        found[kind] = {
+            "before": round(calibration_error(p, truth)[0], 5), "after": round(calibration_error(fit(p), truth)[0], 5),
+            "before_unsure": round(calibration_error(p[unsure], truth[unsure])[0], 5),
+            "after_unsure": round(calibration_error(fit(p[unsure]), truth[unsure])[0], 5),
+        }  # fmt: skip
+    return found
+
+
 def groups(data: Path) -> dict[str, str]:
     """Patient group of each case, by its name."""
     with open(data / "cases.csv", newline="", encoding="utf-8") as stream:
@@ -100,9 +122,22 @@ def main() -> None:
     parser.add_argument("--network", default="", help="what the weights are, for the record")
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument(
+        "--transfer", action="store_true", help="only add to the output how its calibration fits to these weights"
+    )
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.transfer:
+        there = json.loads(options.output.read_text(encoding="utf-8"))
+        chosen = load_cases(options.data, only_folds=[options.fold], limit=options.limit)
+        errors_there = transfer(chosen, options.weights, Calibration.of_record(there["calibration"]))
+        there["shipped_weights"] = {
+            "what": "the same on the shipped weights, which have been trained on these images",
+            "weights_sha256": sha256(options.weights), "images": len(chosen), "calibration_error": errors_there,
+        }  # fmt: skip
+        options.output.write_text(json.dumps(there, indent=1) + "\n", encoding="utf-8")
+        return
     cases = collect(load_cases(options.data, only_folds=[options.fold], limit=options.limit), options.weights)
     group = groups(options.data)
     names = sorted({group[case["name"]] for case in cases})

@@ -81,6 +81,12 @@ def calibration_table(record: dict[str, Any]) -> str:
             f"| {name} | {fit['slope']:.2f}, {fit['intercept']:+.2f} | {error['before']:.4f} → {error['after']:.4f} "
             f"| {error['before_unsure']:.3f} → {error['after_unsure']:.3f} |"
         )
+    for kind, name in names.items():
+        error = record["shipped_weights"]["calibration_error"][kind]
+        lines.append(
+            f"| shipped weights, {name} | the same | {error['before']:.4f} → {error['after']:.4f} "
+            f"| {error['before_unsure']:.3f} → {error['after_unsure']:.3f} |"
+        )
     sets = list(next(iter(record["spearman_of_score_and_dice"].values())))
     lines += ["", "| score | " + " | ".join(f"rank correlation with Dice, {name}" for name in sets) + " |"]
     lines.append("| --- |" + " --- |" * len(sets))
