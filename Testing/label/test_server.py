@@ -121,6 +121,9 @@ def test_frames_of_a_cine(server: Server, tmp_path: Path) -> None:
         "clients that know no frames get a label of the whole image"
     )
     assert server.infer("cine", frame=3).status == 400
+    for extension, words in ((".png", "holds one frame; 3 are"), (".dcm", "needs a DICOM image")):
+        answer = server.infer("cine", result_extension=extension)
+        assert answer.status == 400 and words in answer.detail
 
 
 def test_upload(server: Server, shared_studies: Path, expected: np.ndarray, tmp_path: Path) -> None:

@@ -95,11 +95,13 @@ class CASRInferTask(BundleInferTask):
         checked = checked_request(request)
         source = read_angiogram(path)
         frames = frame_choice(request.get("frame"), source.frames, Path(path).name)
-        results = [self.segment_frame(path, frame, checked, callbacks) for frame in frames]
-        sure = [self.calibration().single(one.probability) for one in results]
         extension = checked["result_extension"]
         if extension == ".dcm" and source.format != "dicom":
             raise UsageError("result_extension is '.dcm'; a DICOM Segmentation needs a DICOM image.")
+        if extension == ".png" and len(frames) > 1:
+            raise UsageError(f"result_extension is '.png', which holds one frame; {len(frames)} are asked for.")
+        results = [self.segment_frame(path, frame, checked, callbacks) for frame in frames]
+        sure = [self.calibration().single(one.probability) for one in results]
         with tempfile.NamedTemporaryFile(suffix=extension, delete=False) as opened:
             file = Path(opened.name)
         if extension == ".dcm":
