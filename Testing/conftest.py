@@ -59,8 +59,8 @@ def png(tmp_path: Path, angiogram: np.ndarray) -> Path:
 @pytest.fixture(scope="session")
 def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of the light network as it is initialised: enough to run everything around it."""
-    from casr_net.bundle import load_parser
-    from casr_net.weights import save_weights
+    from casr_net.inference.bundle import load_parser
+    from casr_net.network.weights import save_weights
 
     torch.manual_seed(3)
     network = load_parser().get_parsed_content("network_def")
@@ -87,7 +87,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def synthetic_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten small synthetic angiograms with masks and ``cases.csv``, two a fold."""
-    from casr_net.synthetic_files import write_dataset
+    from casr_net.synthetic.dataset import write_dataset
 
     folder = tmp_path_factory.mktemp("synthetic")
     write_dataset(folder, count=10, seed=5, size=96)

@@ -31,13 +31,13 @@ sys.path.insert(0, str(ROOT / "monai_bundle" / "label_app"))
 from casr_label.selection import uncertain_and_diverse  # noqa: E402
 from casr_label.uncertainty import entropy_score  # noqa: E402
 
-from casr_net.cases import load_cases  # noqa: E402
-from casr_net.images import AngiogramReader  # noqa: E402
-from casr_net.losses import DiceCEclDiceLoss  # noqa: E402
-from casr_net.masks import MaskReader  # noqa: E402
-from casr_net.network import CASRNet  # noqa: E402
-from casr_net.preprocessing import FieldOfViewd, MultichannelPreprocessd, ScaleToUnitd, ToGreyd  # noqa: E402
-from casr_net.writers import write_atomically  # noqa: E402
+from casr_net.files.images import AngiogramReader  # noqa: E402
+from casr_net.files.masks import MaskReader  # noqa: E402
+from casr_net.files.results import write_atomically  # noqa: E402
+from casr_net.network.casrnet import CASRNet  # noqa: E402
+from casr_net.preprocessing.transforms import FieldOfViewd, MultichannelPreprocessd, ScaleToUnitd, ToGreyd  # noqa: E402
+from casr_net.training.cases import load_cases  # noqa: E402
+from casr_net.training.losses import DiceCEclDiceLoss  # noqa: E402
 
 SIDE, BATCH, FLIPS = 128, 8, ((), (2,), (3,), (2, 3))
 START_SHARE, ADDED, ROUNDS, START_STEPS, STEPS = 0.1, 10, 5, 200, 60

@@ -30,10 +30,10 @@ from casr_label.state import Calibration
 from casr_label.uncertainty import entropy_score
 from scipy.stats import spearmanr
 
-from casr_net.calibration import calibration_error, fit_calibration
-from casr_net.cases import load_cases
-from casr_net.masks import read_mask
-from casr_net.weights import sha256
+from casr_net.files.masks import read_mask
+from casr_net.network.weights import sha256
+from casr_net.training.cases import load_cases
+from casr_net.uncertainty.platt import calibration_error, fit_calibration
 
 BUNDLE = Path(__file__).resolve().parents[1] / "monai_bundle"
 UNSURE = (

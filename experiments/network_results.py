@@ -17,10 +17,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from casr_net.metrics import count_pixels, image_metrics, pooled_metrics
-from casr_net.refinement import RefinementParameters, refine
-from casr_net.report import package_versions
-from casr_net.weights import sha256
+from casr_net.evaluation.metrics import count_pixels, image_metrics, pooled_metrics
+from casr_net.inference.record import package_versions
+from casr_net.network.weights import sha256
+from casr_net.refinement.contours import RefinementParameters, refine
 from probabilities import maps
 
 PARTS = ("reconnect", "fill_pinholes", "remove_components")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from casr_net.bundle import load_parser
-from casr_net.weights import load_weights, save_weights, sha256
+from casr_net.inference.bundle import load_parser
+from casr_net.network.weights import load_weights, save_weights, sha256
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from casr_net import Segmenter
-from casr_net.images import read_angiogram
-from casr_net.overlay import draw_overlay
-from casr_net.synthetic import make_angiogram
+from casr_net.files.images import read_angiogram
+from casr_net.files.overlay import draw_overlay
+from casr_net.synthetic.angiogram import make_angiogram
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "monai_bundle" / "sample"

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from casr_net import Segmenter
-from casr_net.cases import load_cases
-from casr_net.masks import read_mask
-from casr_net.weights import sha256
+from casr_net.files.masks import read_mask
+from casr_net.network.weights import sha256
+from casr_net.training.cases import load_cases
 
 logger = logging.getLogger("experiments")
 

@@ -23,11 +23,11 @@ import cv2
 import numpy as np
 from skimage.filters import frangi, sato
 
-from casr_net.cases import load_cases
-from casr_net.field import field_of_view, fill_outside
-from casr_net.images import read_angiogram
-from casr_net.masks import read_mask
-from casr_net.metrics import count_pixels, image_metrics, pooled_metrics
+from casr_net.evaluation.metrics import count_pixels, image_metrics, pooled_metrics
+from casr_net.files.images import read_angiogram
+from casr_net.files.masks import read_mask
+from casr_net.preprocessing.field import field_of_view, fill_outside
+from casr_net.training.cases import load_cases
 
 logger = logging.getLogger("ridge_filters")
 

@@ -18,7 +18,7 @@ import gdcm
 import numpy as np
 import pydicom
 
-from casr_net.synthetic_files import write_dataset
+from casr_net.synthetic.dataset import write_dataset
 
 RESOURCES = Path(__file__).resolve().parents[1] / "CASRSegmentation" / "Resources"
 CINE_SEED, FRAME_SEED, FRAMES, SIZE = 0, 5, 12, 512

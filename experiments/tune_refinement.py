@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from casr_net.metrics import count_pixels, pooled_metrics
-from casr_net.refinement import RefinementParameters, refine
-from casr_net.weights import sha256
+from casr_net.evaluation.metrics import count_pixels, pooled_metrics
+from casr_net.network.weights import sha256
+from casr_net.refinement.contours import RefinementParameters, refine
 from probabilities import Map, maps
 
 logger = logging.getLogger("experiments")

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from casr_net import Segmenter
-from casr_net.report import package_versions
-from casr_net.synthetic import make_cine
+from casr_net.inference.record import package_versions
+from casr_net.synthetic.angiogram import make_cine
 
 BUNDLE = Path(__file__).resolve().parents[1] / "monai_bundle"
 

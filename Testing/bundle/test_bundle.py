@@ -11,7 +11,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
-from casr_net.bundle import load_parser
+from casr_net.inference.bundle import load_parser
 
 SCHEMA = Path(__file__).resolve().parents[1] / "data" / "meta_schema_20240725.json"
 
@@ -123,7 +123,7 @@ def test_network_overlays_fit_training_and_inference(bundle: Path, name: str) ->
 
 def test_training_and_inference_preprocess_alike(bundle: Path) -> None:
     """What the network sees in validation and in inference comes from transforms of equal settings."""
-    from casr_net.preprocessing import MultichannelPreprocessd
+    from casr_net.preprocessing.transforms import MultichannelPreprocessd
 
     inference = load_parser()["preprocessing"]["transforms"]
     train = json.loads((bundle / "configs" / "train.json").read_text())

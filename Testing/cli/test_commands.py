@@ -44,6 +44,6 @@ def test_interruption(monkeypatch, capsys, tmp_path: Path) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("casr_net.synthetic_files.write_dataset", interrupt)
+    monkeypatch.setattr("casr_net.synthetic.dataset.write_dataset", interrupt)
     assert main(["synth", "--output", str(tmp_path)]) == 130
     assert "interrupted" in capsys.readouterr().err

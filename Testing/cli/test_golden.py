@@ -8,8 +8,8 @@ import cv2
 import pytest
 
 from casr_net import Segmenter
-from casr_net.masks import read_mask
-from casr_net.metrics import image_metrics
+from casr_net.evaluation.metrics import image_metrics
+from casr_net.files.masks import read_mask
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "sample_mask.png"
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from casr_net.cli import main
-from casr_net.weights import sha256
+from casr_net.network.weights import sha256
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_cine_gives_a_mask_a_frame_with_one_model_load(
     frames[0].save(tmp_path / "cine.tif", save_all=True, append_images=frames[1:])
     loads = []
     monkeypatch.setattr(
-        "casr_net.weights.read_state_dict", lambda p: loads.append(p) or torch.load(p, weights_only=True)
+        "casr_net.network.weights.read_state_dict", lambda p: loads.append(p) or torch.load(p, weights_only=True)
     )
     code, output = segment(tmp_path / "cine.tif")
     assert code == 0
@@ -207,7 +207,7 @@ def test_an_unforeseen_failure_spares_the_others(
     segment, png: Path, tmp_path: Path, angiogram, capsys, monkeypatch
 ) -> None:
     cv2.imwrite(str(tmp_path / "second.png"), angiogram)
-    from casr_net.writers import ResultWriter
+    from casr_net.files.results import ResultWriter
 
     write = ResultWriter.write
 
@@ -227,8 +227,10 @@ def test_read_only_output_is_found_before_any_work(segment, png: Path, capsys, m
     def refuse(source: Path, target: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("casr_net.writers.os.replace", refuse)  # the tests may run as root, who may write everywhere
-    monkeypatch.setattr("casr_net.weights.read_state_dict", lambda _: pytest.fail("the network was loaded"))
+    monkeypatch.setattr(
+        "casr_net.files.results.os.replace", refuse
+    )  # the tests may run as root, who may write everywhere
+    monkeypatch.setattr("casr_net.network.weights.read_state_dict", lambda _: pytest.fail("the network was loaded"))
     code, output = segment(png)
     assert code == 1
     assert "cannot be written: Permission denied" in capsys.readouterr().err
@@ -241,7 +243,7 @@ def test_debug_shows_the_traceback(tmp_path: Path, png: Path) -> None:
 
 
 def test_unexpected_errors_are_one_line_too(segment, png: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("casr_net.inference.run_inference", lambda *_: 1 / 0)
+    monkeypatch.setattr("casr_net.inference.run.run_inference", lambda *_: 1 / 0)
     assert segment(png)[0] == 1
     error = capsys.readouterr().err
     assert "casr: unexpected error: division by zero (--debug shows where)" in error

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from casr_net import images
+from casr_net.files import images
 
 
 def matrix(*columns: tuple[float, float, float]) -> np.ndarray:

@@ -219,7 +219,7 @@ def test_device_that_is_not_there(logic, bundle, frame_volume, device):
 
 OOM = """
 import torch
-import casr_net.segmenter as segmenter
+import casr_net.inference.segmenter as segmenter
 from casr_net.worker import main
 
 class Segmenter(segmenter.Segmenter):

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from casr_net.errors import DataError
-from casr_net.images import read_angiogram
+from casr_net.files.images import read_angiogram
 
 XA = "1.2.840.10008.5.1.4.1.1.12.1"
 FRAMES = (np.arange(40 * 60).reshape(1, 40, 60) % 200 + np.array([0, 20, 50]).reshape(3, 1, 1)).astype(np.uint16)

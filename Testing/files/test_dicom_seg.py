@@ -10,9 +10,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from casr_net.dicom_seg import SEGMENTATION_STORAGE, make_segmentation, parse_segmentation, write_segmentation
 from casr_net.errors import DataError, UsageError
-from casr_net.synthetic_files import write_dataset
+from casr_net.files.dicom_seg import SEGMENTATION_STORAGE, make_segmentation, parse_segmentation, write_segmentation
+from casr_net.synthetic.dataset import write_dataset
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from monai.transforms import LoadImaged
 from PIL import Image
 
 from casr_net.errors import DataError
-from casr_net.images import AngiogramReader, is_image, read_angiogram
+from casr_net.files.images import AngiogramReader, is_image, read_angiogram
 
 COLUMNS, ROWS = 70, 40
 
@@ -141,7 +141,7 @@ def test_foreign_byte_order(tmp_path: Path, grey: np.ndarray) -> None:
 
 def test_reader_serves_load_image(tmp_path: Path, grey: np.ndarray) -> None:
     save(tmp_path / "a.png", grey)
-    load = LoadImaged("image", reader="casr_net.images.AngiogramReader", image_only=True, ensure_channel_first=True)
+    load = LoadImaged("image", reader="casr_net.files.AngiogramReader", image_only=True, ensure_channel_first=True)
     image = load({"image": str(tmp_path / "a.png")})["image"]
     assert image.shape == (1, COLUMNS, ROWS)
     assert image.meta["intensity_range"] == (0, 255)
@@ -231,7 +231,7 @@ def test_what_is_refused_is_not_read_by_other_readers(tmp_path: Path, kind: str)
     import nrrd
     from monai.transforms import LoadImage
 
-    from casr_net.masks import MaskReader
+    from casr_net.files.masks import MaskReader
 
     volume = np.random.default_rng(0).integers(0, 4, (64, 64, 3)).astype(np.uint8)
     nrrd.write(str(tmp_path / "volume.nrrd"), volume, {"kinds": ["domain"] * 3})

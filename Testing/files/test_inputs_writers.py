@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from casr_net.errors import DataError, UsageError
-from casr_net.images import read_angiogram
-from casr_net.inputs import find_inputs
-from casr_net.overlay import draw_overlay
-from casr_net.writers import ResultWriter, write_atomically
+from casr_net.files.images import read_angiogram
+from casr_net.files.inputs import find_inputs
+from casr_net.files.overlay import draw_overlay
+from casr_net.files.results import ResultWriter, write_atomically
 
 
 @pytest.fixture

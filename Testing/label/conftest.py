@@ -166,7 +166,7 @@ def full_mask() -> np.ndarray:
 @pytest.fixture(scope="session")
 def angiograms() -> list[np.ndarray]:
     """Synthetic frames, uint8 (128, 128), and one more."""
-    from casr_net.synthetic import make_cine
+    from casr_net.synthetic.angiogram import make_cine
 
     frames = make_cine(seed=3, frames=8)
     return [cv2.resize(frame.image, (128, 128), interpolation=cv2.INTER_AREA) for frame in frames[3:]]

@@ -11,8 +11,8 @@ import nrrd
 import numpy as np
 import pytest
 
-from casr_net.dicom_seg import parse_segmentation
-from casr_net.synthetic_files import write_dataset
+from casr_net.files.dicom_seg import parse_segmentation
+from casr_net.synthetic.dataset import write_dataset
 
 from .conftest import Server, png
 

@@ -17,9 +17,9 @@ import pytest
 from pydicom.uid import generate_uid
 
 from casr_net import Segmenter
-from casr_net.dicom import save_dicom
-from casr_net.dicom_seg import parse_segmentation, write_segmentation
-from casr_net.synthetic_files import write_dataset
+from casr_net.files.dicom import save_dicom
+from casr_net.files.dicom_seg import parse_segmentation, write_segmentation
+from casr_net.synthetic.dataset import write_dataset
 
 from .conftest import Server, free_port, png
 from .orthanc import ORTHANC, PLUGIN, REASON, Orthanc

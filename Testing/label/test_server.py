@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from casr_net import Segmenter
-from casr_net.calibration import LogitCalibration
-from casr_net.images import read_angiogram
+from casr_net.files.images import read_angiogram
+from casr_net.uncertainty.platt import LogitCalibration
 
 from .conftest import APP, Server, png
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from casr_net import Segmenter
-from casr_net.weights import state_digest
+from casr_net.network.weights import state_digest
 
 from .conftest import APP, PYTHON, REASON, Server, png
 

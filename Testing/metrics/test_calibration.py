@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from casr_net.calibration import INTERCEPTS, SLOPES, LogitCalibration, calibration_error, fit_calibration
 from casr_net.errors import DataError
+from casr_net.uncertainty.platt import INTERCEPTS, SLOPES, LogitCalibration, calibration_error, fit_calibration
 
 
 @pytest.fixture(scope="module")

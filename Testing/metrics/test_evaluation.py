@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from casr_net.errors import DataError, UsageError
-from casr_net.evaluation import evaluate_folders, format_report
-from casr_net.masks import read_mask
+from casr_net.evaluation.compare import evaluate_folders, format_report
+from casr_net.files.masks import read_mask
 
 SHAPE = (10, 8)  # (X, Y)
 

@@ -17,7 +17,7 @@ from monai.handlers import IgniteMetricHandler
 from monai.metrics import DiceMetric, MeanIoU
 from monai.utils import MetricReduction
 
-from casr_net.metrics import ClDiceMetric, Counts, cldice, count_pixels, image_metrics, pooled_metrics
+from casr_net.evaluation.metrics import ClDiceMetric, Counts, cldice, count_pixels, image_metrics, pooled_metrics
 
 RATIOS = ("dice", "iou", "cldice", "sensitivity", "precision")
 EMPTY = np.zeros((30, 40), dtype=bool)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from monai.networks.nets import DenseNet121
 
-from casr_net.encoders import DenseNet121Encoder, EfficientNetLite0Encoder, load_pretrained_encoder
 from casr_net.errors import WeightsError
-from casr_net.network import CASRNet
-from casr_net.weights import load_weights, read_state_dict, save_weights, sha256
+from casr_net.network.casrnet import CASRNet
+from casr_net.network.encoders import DenseNet121Encoder, EfficientNetLite0Encoder, load_pretrained_encoder
+from casr_net.network.weights import load_weights, read_state_dict, save_weights, sha256
 
 LIGHT = {"encoder": "efficientnet_lite0", "decoder_channels": (96, 64, 40, 24, 16)}
 CONFIGURATIONS = {

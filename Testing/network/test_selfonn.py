@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from casr_net.selfonn import SelfONN2d
+from casr_net.network.selfonn import SelfONN2d
 
 
 def test_first_order_is_exactly_a_convolution() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from monai.transforms import Compose
 
-from casr_net.bundle import load_parser
+from casr_net.inference.bundle import load_parser
 
 
 @cache

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.data import MetaTensor
 
-from casr_net.field import field_of_view, fill_outside
-from casr_net.preprocessing import (
+from casr_net.preprocessing.field import field_of_view, fill_outside
+from casr_net.preprocessing.transforms import (
     BenGrahamd,
     CLAHEd,
     FieldOfViewd,

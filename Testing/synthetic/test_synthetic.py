@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, distance_transform_edt
 
-from casr_net.cases import load_cases
 from casr_net.errors import DataError, UsageError
-from casr_net.images import read_angiogram
-from casr_net.synthetic import SyntheticAngiogram, make_angiogram, make_cine
-from casr_net.synthetic_files import write_dataset
-from casr_net.synthetic_xray import Lumen, thickness_and_mask
+from casr_net.files.images import read_angiogram
+from casr_net.synthetic.angiogram import SyntheticAngiogram, make_angiogram, make_cine
+from casr_net.synthetic.dataset import write_dataset
+from casr_net.synthetic.xray import Lumen, thickness_and_mask
+from casr_net.training.cases import load_cases
 
 SIZE = 256
 SEEDS = range(10)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from casr_net.cases import balanced_weights, cases_digest, load_cases
 from casr_net.errors import DataError, UsageError
-from casr_net.losses import DiceCEclDiceLoss
+from casr_net.training.cases import balanced_weights, cases_digest, load_cases
+from casr_net.training.losses import DiceCEclDiceLoss
 
 
 @pytest.fixture

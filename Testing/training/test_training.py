@@ -18,10 +18,10 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 
 from casr_net import Segmenter
-from casr_net.cases import load_cases
 from casr_net.errors import WeightsError
-from casr_net.training import Checkpoint, ModelSelection
-from casr_net.weights import state_digest
+from casr_net.network.weights import state_digest
+from casr_net.training.cases import load_cases
+from casr_net.training.handlers import Checkpoint, ModelSelection
 
 SMALL: dict[str, Any] = {
     "network_size": 64,

@@ -197,7 +197,7 @@ def run(arguments: list[str], stdin: str = "") -> tuple[int, list[dict[str, Any]
 
 
 def test_real_process_serves_jobs_with_the_shipped_weights(tmp_path: Path) -> None:
-    from casr_net.synthetic import make_cine
+    from casr_net.synthetic.angiogram import make_cine
 
     frames = np.stack([frame.image for frame in make_cine(seed=2, frames=3, size=256)])
     folder = make_job(tmp_path / "job", frames, device="cpu")
@@ -221,7 +221,7 @@ def test_real_process_says_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_phantom_cine_in_a_real_process(real_data: Path, tmp_path: Path) -> None:
-    from casr_net.images import read_angiogram
+    from casr_net.files.images import read_angiogram
 
     path = real_data / "xa_dicom" / "phantom_14frames.dcm"
     cine = read_angiogram(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .segmenter import Segmentation, Segmenter
+    from .inference.segmenter import Segmentation, Segmenter
 
 __all__ = ["Segmentation", "Segmenter", "__version__"]
 
@@ -15,7 +15,7 @@ __version__ = "0.3.0"
 def __getattr__(name: str) -> Any:
     # torch and MONAI take seconds to import; ``casr --help`` and configuration checks do not need them.
     if name in ("Segmentation", "Segmenter"):
-        from . import segmenter
+        from .inference import segmenter
 
         return getattr(segmenter, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

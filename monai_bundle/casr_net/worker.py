@@ -33,7 +33,7 @@ from . import __version__
 from .errors import CASRError, DataError, UsageError
 
 if TYPE_CHECKING:
-    from .segmenter import Segmentation, Segmenter
+    from .inference.segmenter import Segmentation, Segmenter
 
 __all__ = ["FrameWorker", "main"]
 
@@ -137,7 +137,7 @@ class FrameWorker:
         if self._segmenter is None or device != self._asked_device:
             mark = time.perf_counter()
             if self._make_segmenter is None:
-                from .segmenter import Segmenter
+                from .inference.segmenter import Segmenter
 
                 self._make_segmenter = Segmenter
             self._segmenter = self._make_segmenter(device=device)
@@ -216,7 +216,7 @@ def _read_job(folder: Path) -> tuple[dict[str, Any], np.ndarray]:
 
 def _window(frames: np.ndarray) -> tuple[float, float] | None:
     """Grey values of a cine that become 0 and 1; None, the choice of each frame, if a value is not finite."""
-    from .preprocessing import intensity_range
+    from .preprocessing.transforms import intensity_range
 
     window = intensity_range(frames, bits=8 if frames.dtype == np.uint8 else 0)
     return window if np.isfinite(window).all() else None

@@ -12,8 +12,8 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from casr_net.errors import DataError, UsageError
-from casr_net.images import read_angiogram
-from casr_net.masks import read_mask
+from casr_net.files.images import read_angiogram
+from casr_net.files.masks import read_mask
 
 __all__ = ["Case", "final_cases", "held_out"]
 
@@ -37,7 +37,7 @@ class Case:
     patient: str
 
     def item(self) -> dict[str, Any]:
-        """As the bundle's training wants it, see :func:`casr_net.cases.load_cases`."""
+        """As the bundle's training wants it, see :func:`casr_net.training.load_cases`."""
         return {"image": self.image, "label": self.label, "frame": self.frame, "name": self.name, "dataset": "studies"}
 
     def fingerprint(self) -> list[Any]:

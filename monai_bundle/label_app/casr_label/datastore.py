@@ -18,11 +18,11 @@ import psutil
 from filelock import FileLock
 from monailabel.datastore.local import LocalDatastore, LocalDatastoreModel
 
-from casr_net.dicom import patient_id
 from casr_net.errors import CASRError, DataError, UsageError
-from casr_net.images import read_angiogram
-from casr_net.masks import read_mask
-from casr_net.writers import PART, write_atomically, write_map
+from casr_net.files.dicom import patient_id
+from casr_net.files.images import read_angiogram
+from casr_net.files.masks import read_mask
+from casr_net.files.results import PART, write_atomically, write_map
 
 from .labels import FrameLabel, labelled_frames, received_label
 from .requests import EXTENSIONS, NotFoundError, checked_id, checked_tag

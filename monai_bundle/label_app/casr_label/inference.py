@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from monailabel.tasks.infer.bundle import BundleInferTask
 
-from casr_net.dicom_seg import write_segmentation
 from casr_net.errors import DataError, UsageError
-from casr_net.images import read_angiogram
-from casr_net.refinement import RefineVesselsd
-from casr_net.weights import sha256
-from casr_net.writers import write_atomically, write_map
+from casr_net.files.dicom_seg import write_segmentation
+from casr_net.files.images import read_angiogram
+from casr_net.files.results import write_atomically, write_map
+from casr_net.network.weights import sha256
+from casr_net.refinement.contours import RefineVesselsd
 
 from .requests import RESULTS, checked_request, frame_choice
 from .state import Calibration
@@ -46,7 +46,7 @@ class FrameResult:
 
 
 class CASRInferTask(BundleInferTask):
-    """Segments one frame, or all of them, of an image that :func:`casr_net.images.read_angiogram` knows.
+    """Segments one frame, or all of them, of an image that :func:`casr_net.files.read_angiogram` knows.
 
     Parameters of a request, beside MONAI Label's own: ``frame`` (number from 0, or "all", the default), ``threshold``,
     ``refine``, and ``result``: "mask" (uint8, vessel = 1; 255 in PNG), "probability" or "uncertainty" (entropy in bits;

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from casr_net.dicom_seg import parse_segmentation
 from casr_net.errors import DataError, UsageError
-from casr_net.images import Angiogram
-from casr_net.masks import read_mask
+from casr_net.files.dicom_seg import parse_segmentation
+from casr_net.files.images import Angiogram
+from casr_net.files.masks import read_mask
 
 from .requests import frame_choice
 
@@ -44,7 +44,7 @@ def received_label(
     put into what was there before. A DICOM Segmentation says itself where it belongs.
 
     Args:
-        file: any mask that :func:`casr_net.masks.read_mask` knows, a DICOM Segmentation (``.dcm``), or ``.bin`` as OHIF
+        file: any mask that :func:`casr_net.files.read_mask` knows, a DICOM Segmentation (``.dcm``), or ``.bin`` as OHIF
             sends it: unsigned bytes, the columns running fastest.
         source: the image.
         info: of the label: ``frame``, ``frames``, or ``params`` with ``frames``, as an inference gives them.

@@ -20,8 +20,8 @@ from dicomweb_client import DICOMwebClient
 from monailabel.interfaces.datastore import DefaultLabelTag
 from pydicom.dataset import Dataset
 
-from casr_net.dicom_seg import make_segmentation, parse_segmentation
 from casr_net.errors import CASRError, DataError, UsageError
+from casr_net.files.dicom_seg import make_segmentation, parse_segmentation
 
 from .datastore import CASRDatastore
 from .requests import NotFoundError, checked_id, checked_tag

@@ -14,7 +14,7 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.tasks.infer.basic_infer import CallBackTypes
 
 from casr_net.errors import DataError
-from casr_net.images import read_angiogram
+from casr_net.files.images import read_angiogram
 
 from .inference import CASRInferTask
 from .requests import checked_request

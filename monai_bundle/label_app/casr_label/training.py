@@ -16,9 +16,9 @@ from monai.bundle import ConfigParser
 from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.bundle import BundleTrainTask
 
-from casr_net.calibration import fit_calibration
 from casr_net.errors import UsageError
-from casr_net.writers import write_atomically
+from casr_net.files.results import write_atomically
+from casr_net.uncertainty.platt import fit_calibration
 
 from .cases import Case, final_cases, held_out
 from .inference import CASRInferTask

@@ -1,0 +1,12 @@
+"""Masks against references."""
+
+import lazy_loader
+
+# Names are imported when they are asked for: torch, MONAI and pydicom take seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "compare": ["evaluate_folders", "format_report"],
+        "metrics": ["ClDiceMetric", "Counts", "cldice", "count_pixels", "image_metrics", "pooled_metrics"],
+    },
+)

@@ -1,0 +1,94 @@
+"""Reading of masks in every format that angiograms come in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import ImageReader
+from monai.utils import ensure_tuple
+
+from ..errors import DataError
+from .images import VOLUME, decode, is_image
+
+__all__ = ["MaskReader", "read_mask"]
+
+LARGEST = (1, 255, 65535)  # of label maps, and of 8-bit and 16-bit images
+
+
+def read_mask(path: str | Path, slices_as_frames: bool = False) -> np.ndarray:
+    """Read one file of masks. Unlike an angiogram, a mask may be constant, and of any size that decodes.
+
+    Vessel is what lies above half of the largest possible value: 1 for files with no value above 1 (label maps), else
+    255, else 65535. A file whose largest value lies between 1 and half of that is refused: its scale cannot be told.
+
+    Args:
+        path: any image that :func:`casr_net.files.read_angiogram` knows; alpha is ignored.
+        slices_as_frames: take the slices of a NIfTI or NRRD volume for frames: programs that load a cine as a volume,
+            such as 3D Slicer, write its label map so. Only for a caller who knows how many frames there should be.
+
+    Returns:
+        bool (X, Y, frames), True in the vessel.
+
+    Raises:
+        DataError: when the file is missing, damaged, coloured, negative, not finite or of unknown scale.
+    """
+    path = Path(path)
+    pixels = _volume(path) if slices_as_frames and path.name.lower().endswith(VOLUME) else decode(path).pixels
+    if pixels.shape[0] > 2 and (pixels[1:3] != pixels[:1]).any():
+        raise DataError(f"{path}: a coloured image; a mask is grey.")
+    values = pixels[0]
+    if values.dtype == bool:
+        return values
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise DataError(f"{path}: holds values that are not finite (NaN or infinite).")
+    if values.min() < 0:
+        raise DataError(f"{path}: the smallest value is {values.min()}; a mask has none below 0.")
+    top = values.max()
+    largest = next((limit for limit in LARGEST if top <= limit), None)
+    if largest is None or (largest > 1 and top <= largest / 2):
+        raise DataError(
+            f"{path}: the largest value is {top}; a mask's is 0 or 1, or 128 to 255, or from 32768 to 65535."
+        )
+    return values > largest / 2
+
+
+def _volume(path: Path) -> np.ndarray:
+    """(1, X, Y, Z) of a volume of three axes; whatever else a file holds is read as always."""
+    try:
+        if path.name.lower().endswith(".nrrd"):
+            import nrrd
+
+            array = nrrd.read(str(path))[0]
+        else:
+            import nibabel
+
+            image: Any = nibabel.load(path)
+            array = np.asanyarray(image.dataobj)
+    except Exception:  # decoders raise what they like; the usual way tells what is wrong
+        return decode(path).pixels
+    return array[None] if array.ndim == 3 else decode(path).pixels
+
+
+class MaskReader(ImageReader):
+    """MONAI reader for ``LoadImaged``: (1, X, Y) of 0 and 1, or (1, X, Y, T) for a cine, by :func:`read_mask`.
+
+    The file is read in :meth:`get_data`, see :class:`casr_net.files.AngiogramReader`.
+    """
+
+    def verify_suffix(self, filename: Any) -> bool:
+        return all(is_image(name) for name in ensure_tuple(filename))
+
+    def read(self, data: Any, **kwargs: Any) -> Path:
+        return Path(ensure_tuple(data)[0])
+
+    def get_data(self, img: Path) -> tuple[np.ndarray, dict[str, Any]]:
+        """Pixels and metadata.
+
+        Raises:
+            DataError: as :func:`read_mask`.
+        """
+        masks = read_mask(img)
+        pixels = (masks[..., 0] if masks.shape[-1] == 1 else masks)[None].astype(np.uint8)
+        return pixels, {"affine": np.eye(4), "spatial_shape": np.asarray(pixels.shape[1:]), "original_channel_dim": 0}

@@ -1,0 +1,14 @@
+"""The network on files and arrays: configuration, device, loop, record."""
+
+import lazy_loader
+
+# Names are imported when they are asked for: torch, MONAI and pydicom take seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "bundle": ["build", "bundle_root", "check_keys", "config_files", "expected_error", "load_parser"],
+        "record": ["RunReport", "describe", "package_versions"],
+        "run": ["SaveResults", "resolve_device", "run_inference", "wanted_items"],
+        "segmenter": ["Segmentation", "Segmenter"],
+    },
+)

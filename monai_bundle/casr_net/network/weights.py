@@ -1,0 +1,93 @@
+"""Reading and writing of network weights: plain state dicts, never pickled code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import WeightsError
+
+__all__ = ["load_weights", "read_state_dict", "save_weights", "sha256", "state_digest"]
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def state_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Hexadecimal SHA-256 of a state dict's names, types, shapes and values, wherever its tensors are.
+
+    Files of equal weights may differ in their bytes, since the archive holds its own name.
+    """
+    total = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a state dict with ``weights_only=True``; a training checkpoint gives its entry ``model``.
+
+    Raises:
+        WeightsError: when the file is missing, damaged, or holds anything but tensors.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: no such weights file.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler raises whatever it likes on damaged files
+        raise WeightsError(
+            f"{path}: weights file cannot be read ({type(error).__name__}); it may be damaged."
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"{path}: not a state dict of tensors.")
+    return state
+
+
+def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
+    """Fill a network from a state dict of any floating type, in place, and set it to evaluation mode.
+
+    Returns:
+        the network itself.
+
+    Raises:
+        WeightsError: when the file cannot be read or any key or shape differs.
+    """
+    state = read_state_dict(path)
+    own = network.state_dict()
+    wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
+    if wrong:
+        raise WeightsError(f"{path}: weights of another network: {len(wrong)} keys or shapes differ, first {wrong[0]}.")
+    if any(not torch.isfinite(value).all() for value in state.values()):
+        raise WeightsError(f"{path}: weights hold values that are not finite.")
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def save_weights(network: nn.Module, path: str | Path, dtype: torch.dtype = torch.float16) -> Path:
+    """Write a network's state dict, floating tensors as ``dtype``, through a temporary name.
+
+    Raises:
+        WeightsError: when a value overflows ``dtype``.
+    """
+    state = {
+        k: v.detach().cpu().to(dtype) if v.is_floating_point() else v.cpu() for k, v in network.state_dict().items()
+    }
+    for key, value in state.items():
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{path}: {key} does not fit {dtype}.")
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.part")
+    torch.save(state, temporary)
+    os.replace(temporary, target)
+    return target

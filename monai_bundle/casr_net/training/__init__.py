@@ -1,0 +1,13 @@
+"""Cases, losses and handlers of the training configurations."""
+
+import lazy_loader
+
+# Names are imported when they are asked for: torch, MONAI and pydicom take seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cases": ["balanced_weights", "cases_digest", "load_cases"],
+        "handlers": ["Checkpoint", "CsvLog", "EpochSeed", "ModelSelection"],
+        "losses": ["DiceCEclDiceLoss"],
+    },
+)

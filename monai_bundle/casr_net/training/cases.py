@@ -1,0 +1,109 @@
+"""Lists of cases: the ``cases.csv`` of a data set, its folds, and weights that balance data sets."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, UsageError
+from ..network.weights import sha256
+
+__all__ = ["balanced_weights", "cases_digest", "load_cases"]
+
+COLUMNS = ("dataset", "file", "fold")
+
+
+def load_cases(
+    dataset_dir: str | Path,
+    exclude_folds: Sequence[int] = (),
+    only_folds: Sequence[int] | None = None,
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """Read ``cases.csv`` and give the image and mask of every chosen case.
+
+    The file has one row an image with at least the columns dataset, file and fold; image and mask are
+    ``<dataset_dir>/<dataset>/images/<file>`` and ``<dataset_dir>/<dataset>/masks/<file>``. All images of a patient lie
+    in one fold.
+
+    Args:
+        dataset_dir: folder of ``cases.csv``.
+        exclude_folds: folds to leave out (the validation fold, for training); a negative number leaves out none.
+        only_folds: folds to keep; None keeps all.
+        limit: keep only so many cases, evenly spread.
+
+    Returns:
+        dictionaries with image, label (paths), dataset, name and fold.
+
+    Raises:
+        DataError: when the list or a file is missing, or a row cannot be read.
+        UsageError: when no case is left.
+    """
+    table = Path(dataset_dir) / "cases.csv"
+    if not table.is_file():
+        raise DataError(f"{table}: no such file; training needs a list of cases.")
+    cases = []
+    with open(table, newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
+        if missing:
+            raise DataError(f"{table}: column {missing[0]!r} is missing; needed are {', '.join(COLUMNS)}.")
+        for line, row in enumerate(reader, start=2):
+            try:
+                fold = int(row["fold"])
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{table}, line {line}: fold is {row['fold']!r}, not a whole number.") from error
+            if fold in exclude_folds or (only_folds is not None and fold not in only_folds):
+                continue
+            folder = table.parent / row["dataset"]
+            case: dict[str, Any] = {
+                "image": str(folder / "images" / row["file"]),
+                "label": str(folder / "masks" / row["file"]),
+                "dataset": row["dataset"],
+                "name": f"{row['dataset']}/{row['file']}",
+                "fold": fold,
+            }
+            for key in ("image", "label"):
+                if not Path(case[key]).is_file():
+                    raise DataError(f"{table}, line {line}: {case[key]} does not exist.")
+            cases.append(case)
+    if not cases:
+        raise UsageError(f"{table}: no case left (excluded folds {list(exclude_folds)}, kept folds {only_folds}).")
+    if limit is not None and limit < len(cases):
+        cases = [cases[i * len(cases) // limit] for i in range(limit)]
+    return cases
+
+
+def balanced_weights(cases: Sequence[Mapping[str, Any]], power: float = 0.5) -> list[float]:
+    """Sampling weight of each case, so that small data sets are drawn more often than their share.
+
+    A data set of n cases is drawn with probability proportional to n ** power: 1 leaves the natural shares, 0 makes all
+    data sets equally frequent. 0.5 is our choice: equal shares would repeat the 56 DCA1 images of a fold far too often.
+
+    Args:
+        cases: as from :func:`load_cases`; those without "dataset", as MONAI Label gives them, are one more data set.
+        power: see above, in [0, 1].
+
+    Raises:
+        UsageError: when there is no case.
+    """
+    if not cases:
+        raise UsageError("0 cases to train on; at least 1 is needed (on a label server: a label that is final).")
+    sizes = Counter(case.get("dataset") for case in cases)
+    return [float(sizes[case.get("dataset")] ** (power - 1)) for case in cases]
+
+
+def cases_digest(cases: Sequence[Mapping[str, Any]]) -> str:
+    """Hexadecimal SHA-256 of what the files of cases hold, image and label, in their order; names do not count.
+
+    Raises:
+        OSError: when a file cannot be read.
+    """
+    total = hashlib.sha256()
+    for case in cases:
+        for key in ("image", "label"):
+            total.update(bytes.fromhex(sha256(case[key])))
+    return total.hexdigest()

@@ -1,0 +1,11 @@
+"""What a probability is worth."""
+
+import lazy_loader
+
+# Names are imported when they are asked for: torch, MONAI and pydicom take seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "platt": ["INTERCEPTS", "LogitCalibration", "SLOPES", "calibration_error", "fit_calibration"],
+    },
+)
