@@ -31,9 +31,8 @@ sys.path.insert(0, str(ROOT / "monai_bundle" / "label_app"))
 from casr_label.selection import uncertain_and_diverse  # noqa: E402
 from casr_label.uncertainty import entropy_score  # noqa: E402
 
-from casr_net.files.images import AngiogramReader  # noqa: E402
-from casr_net.files.masks import MaskReader  # noqa: E402
-from casr_net.files.results import write_atomically  # noqa: E402
+from casr_net.files.atomic import write_atomically  # noqa: E402
+from casr_net.files.readers import AngiogramReader, MaskReader  # noqa: E402
 from casr_net.network.casrnet import CASRNet  # noqa: E402
 from casr_net.preprocessing.transforms import FieldOfViewd, MultichannelPreprocessd, ScaleToUnitd, ToGreyd  # noqa: E402
 from casr_net.training.cases import load_cases  # noqa: E402

@@ -228,7 +228,7 @@ def test_read_only_output_is_found_before_any_work(segment, png: Path, capsys, m
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(
-        "casr_net.files.results.os.replace", refuse
+        "casr_net.files.atomic.os.replace", refuse
     )  # the tests may run as root, who may write everywhere
     monkeypatch.setattr("casr_net.network.weights.read_state_dict", lambda _: pytest.fail("the network was loaded"))
     code, output = segment(png)

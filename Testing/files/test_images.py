@@ -11,7 +11,8 @@ from monai.transforms import LoadImaged
 from PIL import Image
 
 from casr_net.errors import DataError
-from casr_net.files.images import AngiogramReader, is_image, read_angiogram
+from casr_net.files.images import is_image, read_angiogram
+from casr_net.files.readers import AngiogramReader
 
 COLUMNS, ROWS = 70, 40
 
@@ -231,7 +232,7 @@ def test_what_is_refused_is_not_read_by_other_readers(tmp_path: Path, kind: str)
     import nrrd
     from monai.transforms import LoadImage
 
-    from casr_net.files.masks import MaskReader
+    from casr_net.files.readers import MaskReader
 
     volume = np.random.default_rng(0).integers(0, 4, (64, 64, 3)).astype(np.uint8)
     nrrd.write(str(tmp_path / "volume.nrrd"), volume, {"kinds": ["domain"] * 3})

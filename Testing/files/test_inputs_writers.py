@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from casr_net.errors import DataError, UsageError
+from casr_net.files.atomic import write_atomically
 from casr_net.files.images import read_angiogram
 from casr_net.files.inputs import find_inputs
 from casr_net.files.overlay import draw_overlay
-from casr_net.files.results import ResultWriter, write_atomically
+from casr_net.files.results import ResultWriter
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.data import MetaTensor
 
+from casr_net.files.intensity import intensity_range
 from casr_net.preprocessing.field import field_of_view, fill_outside
+from casr_net.preprocessing.filters import ben_graham, clahe
 from casr_net.preprocessing.transforms import (
     BenGrahamd,
     CLAHEd,
@@ -18,9 +20,6 @@ from casr_net.preprocessing.transforms import (
     ScaleToUnitd,
     SelectFramed,
     ToGreyd,
-    ben_graham,
-    clahe,
-    intensity_range,
 )
 
 UNIT_IMAGES = hnp.arrays(

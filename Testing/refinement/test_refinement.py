@@ -15,8 +15,9 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from skimage.morphology import skeletonize
 
-from casr_net.refinement.contours import RefinementParameters, RefineVesselsd, fill_pinholes, refine
+from casr_net.refinement.contours import RefinementParameters, fill_pinholes, refine
 from casr_net.refinement.reconnection import vessel_ends
+from casr_net.refinement.transform import RefineVesselsd
 
 OFF = {"reconnect": False, "fill_pinholes": False, "remove_components": False}
 TREE = [

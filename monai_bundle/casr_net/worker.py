@@ -216,7 +216,7 @@ def _read_job(folder: Path) -> tuple[dict[str, Any], np.ndarray]:
 
 def _window(frames: np.ndarray) -> tuple[float, float] | None:
     """Grey values of a cine that become 0 and 1; None, the choice of each frame, if a value is not finite."""
-    from .preprocessing.transforms import intensity_range
+    from .files.intensity import intensity_range
 
     window = intensity_range(frames, bits=8 if frames.dtype == np.uint8 else 0)
     return window if np.isfinite(window).all() else None

@@ -127,7 +127,7 @@ def _segment(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from ..evaluation.compare import evaluate_folders, format_report
-    from ..files.results import write_atomically
+    from ..files.atomic import write_atomically
 
     report = evaluate_folders(options.predictions, options.references)
     print(format_report(report))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import DataError, UsageError
-from ..files.images import is_image, suffix
-from ..files.inputs import is_hidden, plain_stem
+from ..files.images import is_image
 from ..files.masks import read_mask
+from ..files.names import is_hidden, plain_stem, suffix
 from .metrics import Counts, count_pixels, image_metrics, pooled_metrics
 
 __all__ = ["evaluate_folders", "format_report"]

@@ -17,7 +17,7 @@ except ImportError:  # pydicom 2.4, which MONAI Label 0.8.5 needs
     from pydicom.pixel_data_handlers.util import apply_color_lut, apply_modality_lut  # type: ignore[no-redef]
 
 from ..errors import DataError
-from ..preprocessing.transforms import intensity_range
+from .intensity import intensity_range
 from .nrrd_images import LPS_TO_RAS
 
 __all__ = ["open_dicom", "patient_id", "read_dicom", "save_dicom", "set_encoding"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -20,6 +21,7 @@ __all__ = [
     "MIN_SIDE",
     "ArrayFrames",
     "FrameSource",
+    "Opened",
     "PlainFrames",
     "check_extent",
     "spool",
@@ -64,6 +66,30 @@ class FrameSource(Protocol):
 
     def close(self) -> None:
         """Let go of the file. Nothing can be asked afterwards; a second call does nothing."""
+
+
+@dataclass
+class Opened:
+    """What a reader of one format gives: the frames, and what is needed to show them right and to write on their grid.
+
+    Attributes:
+        source: the frames.
+        format: "raster", "nifti", "nrrd", "metaimage", "dicom" or "array".
+        affine: (4, 4), from index (x, y, z) to millimetres, RAS; never singular. A file that states no geometry gets
+            unit axes of LPS, as in ITK and 3D Slicer, so that masks lie on their image there.
+        bits: that the values can use, where the full range is meant to be seen, such as 8; 0 where it is not known.
+        inverted: high values are dark.
+        header: what later steps may ask for, by the field's own names (DICOM keywords).
+        warnings: what was ignored, completed or replaced, one line each, without the path.
+    """
+
+    source: FrameSource
+    format: str
+    affine: np.ndarray
+    bits: int = 0
+    inverted: bool = False
+    header: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 class ArrayFrames:

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import ImageReader
-from monai.utils import ensure_tuple
 
 from ..errors import CASRError, DataError
-from ..preprocessing.transforms import intensity_range
+from .frames import MAX_SIDE, MIN_SIDE
+from .intensity import intensity_range
+from .names import DICOM, RASTER, VOLUME, suffix
 from .nrrd_images import LPS_TO_RAS
 
-__all__ = ["MAX_SIDE", "MIN_SIDE", "Angiogram", "AngiogramReader", "decode", "is_image", "read_angiogram"]
-
-MIN_SIDE = 32
-MAX_SIDE = 4096  # detectors have at most about 2048 x 2048 pixels; far larger files are no angiograms
-
-RASTER = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-VOLUME = (".nii", ".nii.gz", ".nrrd")
-DICOM = (".dcm", ".dicom", ".ima")
+__all__ = ["Angiogram", "decode", "is_image", "read_angiogram"]
 
 
 @dataclass(frozen=True)
@@ -59,12 +50,6 @@ class Angiogram:
     def size(self) -> tuple[int, int]:
         """Columns and rows."""
         return self.pixels.shape[1], self.pixels.shape[2]
-
-
-def suffix(path: str | Path) -> str:
-    """Lower-case file name ending, with both parts of ``.nii.gz``."""
-    name = Path(path).name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 
 def is_image(path: str | Path) -> bool:
@@ -219,41 +204,3 @@ def _read_dicom(path: Path) -> Angiogram:
 
 
 _READERS = {"raster": _read_raster, "nifti": _read_nifti, "nrrd": _read_nrrd, "dicom": _read_dicom}
-
-
-class AngiogramReader(ImageReader):
-    """MONAI reader for ``LoadImaged``: arrays (samples, X, Y), or (samples, X, Y, T) for a cine, channel first.
-
-    MONAI's own readers give a multi-frame XA with wrong axes (PydicomReader), keep MONOCHROME1 and the window unapplied
-    and treat a cine as a volume. The metadata carry ``affine``, ``spatial_shape``, ``original_channel_dim`` = 0,
-    ``intensity_range`` and ``photometric_interpretation``.
-
-    The file is read in :meth:`get_data`: after an error in :meth:`read`, MONAI's ``LoadImage`` would try its own
-    readers, which accept what is refused here, such as a volume, and give wrong pixels without a word.
-    """
-
-    def verify_suffix(self, filename: Sequence[str | os.PathLike] | str | os.PathLike) -> bool:
-        return all(is_image(Path(name)) for name in ensure_tuple(filename))
-
-    def read(self, data: Sequence[str | os.PathLike] | str | os.PathLike, **kwargs: Any) -> Path:
-        return Path(ensure_tuple(data)[0])
-
-    def get_data(self, img: Path) -> tuple[np.ndarray, dict[str, Any]]:
-        """Pixels and metadata.
-
-        Raises:
-            DataError: as :func:`read_angiogram`.
-        """
-        return self._data(read_angiogram(img))
-
-    def _data(self, img: Angiogram) -> tuple[np.ndarray, dict[str, Any]]:
-        pixels = img.pixels[..., 0] if img.frames == 1 else img.pixels
-        meta = {
-            "affine": img.affine.copy(),
-            "original_affine": img.affine.copy(),
-            "spatial_shape": np.asarray(pixels.shape[1:]),
-            "original_channel_dim": 0,
-            "intensity_range": img.intensity_range,
-            "photometric_interpretation": img.photometric_interpretation,
-        }
-        return pixels, meta

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CASRError, DataError, UsageError
-from .images import is_image, read_angiogram, suffix
+from .images import is_image, read_angiogram
+from .names import is_hidden, plain_stem
 
-__all__ = ["Inputs", "find_inputs", "is_hidden", "plain_stem"]
+__all__ = ["Inputs", "find_inputs"]
 
 
 @dataclass
@@ -77,15 +78,3 @@ def _walk(paths: Iterable[str | Path], inputs: Inputs, output: Path | None) -> I
 def _is_result(path: Path, output: Path | None) -> bool:
     kinds = ("_mask", "_probability", "_overlay")
     return output is not None and output in path.resolve().parents and plain_stem(path).endswith(kinds)
-
-
-def plain_stem(path: Path) -> str:
-    """File name without its ending, such as ``.nii.gz``; other dots, as in a UID, stay."""
-    ending = suffix(path)
-    # Nameless DICOM files are called by their UID, whose last number is no ending.
-    return path.name[: -len(ending)] if ending and not ending[1:].isdigit() else path.name
-
-
-def is_hidden(path: Path, root: Path) -> bool:
-    """Whether a file below ``root``, or a folder on the way to it, has a name that starts with a dot."""
-    return any(part.startswith(".") for part in path.relative_to(root).parts)

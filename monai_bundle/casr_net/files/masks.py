@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import ImageReader
-from monai.utils import ensure_tuple
 
 from ..errors import DataError
-from .images import VOLUME, decode, is_image
+from .images import decode
+from .names import VOLUME
 
-__all__ = ["MaskReader", "read_mask"]
+__all__ = ["read_mask"]
 
 LARGEST = (1, 255, 65535)  # of label maps, and of 8-bit and 16-bit images
 
@@ -69,26 +68,3 @@ def _volume(path: Path) -> np.ndarray:
     except Exception:  # decoders raise what they like; the usual way tells what is wrong
         return decode(path).pixels
     return array[None] if array.ndim == 3 else decode(path).pixels
-
-
-class MaskReader(ImageReader):
-    """MONAI reader for ``LoadImaged``: (1, X, Y) of 0 and 1, or (1, X, Y, T) for a cine, by :func:`read_mask`.
-
-    The file is read in :meth:`get_data`, see :class:`casr_net.files.AngiogramReader`.
-    """
-
-    def verify_suffix(self, filename: Any) -> bool:
-        return all(is_image(name) for name in ensure_tuple(filename))
-
-    def read(self, data: Any, **kwargs: Any) -> Path:
-        return Path(ensure_tuple(data)[0])
-
-    def get_data(self, img: Path) -> tuple[np.ndarray, dict[str, Any]]:
-        """Pixels and metadata.
-
-        Raises:
-            DataError: as :func:`read_mask`.
-        """
-        masks = read_mask(img)
-        pixels = (masks[..., 0] if masks.shape[-1] == 1 else masks)[None].astype(np.uint8)
-        return pixels, {"affine": np.eye(4), "spatial_shape": np.asarray(pixels.shape[1:]), "original_channel_dim": 0}

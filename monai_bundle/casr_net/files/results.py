@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +10,14 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..preprocessing.transforms import SelectFramed, ToGreyd
+from .atomic import write_atomically
 from .images import read_angiogram
 from .nrrd_images import LPS_TO_RAS
 from .overlay import draw_overlay
 
-__all__ = ["FORMATS", "PART", "ResultWriter", "write_atomically", "write_map"]
+__all__ = ["FORMATS", "ResultWriter", "write_map"]
 
 FORMATS = ("png", "nrrd", "nii.gz")
-
-
-PART = ".part-"
-"""Begin of the names of files that are being written, followed by the process's number."""
-
-
-def write_atomically(path: Path, write: Callable[[Path], object], sync: bool = False) -> Path:
-    """Let ``write`` fill a temporary file in the folder of ``path``, then rename it; leaves nothing behind on failure.
-
-    Args:
-        path: the file; its folder is made.
-        write: gets the temporary name.
-        sync: wait until the content is on the disk before the renaming, so that the file survives a power cut too.
-
-    Raises:
-        DataError: when the file cannot be written.
-    """
-    # The ending stays last: writers choose the format by it. Threads may write the same file at the same time.
-    temporary = path.with_name(f"{PART}{os.getpid()}-{threading.get_ident()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(temporary)
-            if sync:
-                with open(temporary, "rb+") as file:
-                    os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    return path
 
 
 class ResultWriter:

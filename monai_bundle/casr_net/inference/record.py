@@ -18,7 +18,7 @@ from typing import Any
 from monai.transforms import Compose, Transform
 
 from ..errors import CASRError
-from ..files.results import write_atomically
+from ..files.atomic import write_atomically
 from ..network.weights import sha256
 
 __all__ = ["RunReport", "describe", "package_versions"]

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from ..errors import DataError
-from ..files.images import MIN_SIDE, read_angiogram
-from ..preprocessing.transforms import intensity_range
-from ..refinement.contours import RefinementParameters, RefineVesselsd, refine
+from ..files.frames import MIN_SIDE
+from ..files.images import read_angiogram
+from ..files.intensity import intensity_range
+from ..refinement.contours import RefinementParameters, refine
+from ..refinement.transform import RefineVesselsd
 from .bundle import build, load_parser
 
 __all__ = ["Segmentation", "Segmenter"]

@@ -6,7 +6,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "base": ["ImageTransformd", "as_numpy", "like"],
         "field": ["field_of_view", "fill_outside"],
+        "filters": ["ben_graham", "clahe"],
         "transforms": [
             "BenGrahamd",
             "CLAHEd",
@@ -16,9 +18,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "ScaleToUnitd",
             "SelectFramed",
             "ToGreyd",
-            "ben_graham",
-            "clahe",
-            "intensity_range",
         ],
     },
 )

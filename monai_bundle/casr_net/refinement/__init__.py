@@ -6,15 +6,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "contours": [
-            "RefineVesselsd",
-            "RefinementParameters",
-            "fill_pinholes",
-            "reconnect",
-            "refine",
-            "remove_components",
-        ],
+        "contours": ["RefinementParameters", "fill_pinholes", "reconnect", "refine", "remove_components"],
         "fieldmask": ["LabelSliced", "MaskOutsideFieldd"],
         "reconnection": ["Bridge", "BridgeLimits", "VesselEnds", "draw_bridges", "find_bridges", "vessel_ends"],
+        "transform": ["RefineVesselsd"],
     },
 )

@@ -1,26 +1,21 @@
-"""Stage 3: contour refinement of the network's probability map, as pure functions and one MONAI map transform.
+"""Stage 3: contour refinement of the network's probability map, as pure functions.
 
 The paper (arXiv 2510.27315) says that a "contour refinement module further suppresses false positives"; a third-party
 summary adds "contour-based removal of false positives and patch-line generation to reconnect fragmented vessel
-segments". No rule, order or threshold is published: all of them are our choice. Arrays are (X, Y), or (channel, X, Y)
-in the transform; vessels are 8-connected, background is 4-connected.
+segments". No rule, order or threshold is published: all of them are our choice. Arrays are (X, Y);
+vessels are 8-connected, background is 4-connected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from monai.config import KeysCollection
-from monai.transforms import MapTransform
 
-from ..preprocessing.transforms import _like, _numpy
 from .reconnection import BridgeLimits, draw_bridges, find_bridges, vessel_ends
 
-__all__ = ["RefineVesselsd", "RefinementParameters", "fill_pinholes", "reconnect", "refine", "remove_components"]
+__all__ = ["RefinementParameters", "fill_pinholes", "reconnect", "refine", "remove_components"]
 
 
 @dataclass(frozen=True)
@@ -214,48 +209,3 @@ def _depth(mask: np.ndarray) -> np.ndarray:
     """Distance of each pixel of the mask to the nearest pixel outside, in pixels; outside the image counts."""
     padded = np.pad(mask, 1).astype(np.uint8)
     return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-
-
-class RefineVesselsd(MapTransform):
-    """Turn probability maps into refined vessel masks by :func:`refine`.
-
-    (1, X, Y) in [0, 1] to float32 (1, X, Y) of 0 and 1, with the map's metadata.
-
-    Args:
-        keys: probability maps to change.
-        enabled: False applies the threshold only.
-        probability_key: entry of the data dictionary that keeps the unrefined map; None keeps none. With several keys,
-            each has its own: the entry's name is ``"{key}_{probability_key}"``.
-        parameters: any field of :class:`RefinementParameters`, by its name.
-
-    Raises:
-        TypeError: for an unknown parameter.
-        ValueError: for a parameter outside its range, or a map that is not (1, X, Y) or holds NaN.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        enabled: bool = True,
-        probability_key: str | None = "probability",
-        allow_missing_keys: bool = False,
-        **parameters: Any,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.probability_key = probability_key
-        if not enabled:
-            parameters |= {"reconnect": False, "fill_pinholes": False, "remove_components": False}
-        self.parameters = RefinementParameters(**parameters)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        for key in self.key_iterator(result):
-            image = result[key]
-            if image.ndim != 3 or image.shape[0] != 1:
-                raise ValueError(f"the probability map has shape {tuple(image.shape)}; it must be (1, X, Y).")
-            mask = refine(_numpy(image)[0], self.parameters)
-            if self.probability_key is not None:
-                name = self.probability_key if len(self.keys) == 1 else f"{key}_{self.probability_key}"
-                result[name] = image
-            result[key] = _like(mask[None].astype(np.float32), image)
-        return result

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from torch.nn import functional as F
 
-from ..files.images import suffix
+from ..files.names import suffix
 
 __all__ = ["LabelSliced", "MaskOutsideFieldd"]
 

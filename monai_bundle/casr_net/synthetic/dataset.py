@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..files.atomic import write_atomically
 from ..files.dicom import save_dicom
-from ..files.results import write_atomically
 from .angiogram import SyntheticAngiogram, make_angiogram, make_cine
 from .scene import MAX_SIZE, MIN_SIZE
 

@@ -15,11 +15,12 @@ import torch
 from monailabel.tasks.infer.bundle import BundleInferTask
 
 from casr_net.errors import DataError, UsageError
+from casr_net.files.atomic import write_atomically
 from casr_net.files.dicom_seg import write_segmentation
 from casr_net.files.images import read_angiogram
-from casr_net.files.results import write_atomically, write_map
+from casr_net.files.results import write_map
 from casr_net.network.weights import sha256
-from casr_net.refinement.contours import RefineVesselsd
+from casr_net.refinement.transform import RefineVesselsd
 
 from .requests import RESULTS, checked_request, frame_choice
 from .state import Calibration

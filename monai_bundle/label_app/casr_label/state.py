@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from casr_net.errors import UsageError
-from casr_net.files.results import write_atomically
+from casr_net.files.atomic import write_atomically
 from casr_net.uncertainty.platt import LogitCalibration
 
 __all__ = ["Embeddings", "StateFolder"]

@@ -17,7 +17,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.bundle import BundleTrainTask
 
 from casr_net.errors import UsageError
-from casr_net.files.results import write_atomically
+from casr_net.files.atomic import write_atomically
 from casr_net.uncertainty.platt import fit_calibration
 
 from .cases import Case, final_cases, held_out
