@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["CASRError", "DataError", "UsageError", "WeightsError"]
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+__all__ = ["CASRError", "DataError", "UsageError", "WeightsError", "shown"]
 
 
 class CASRError(Exception):
@@ -23,3 +27,30 @@ class UsageError(CASRError):
     """The command or the configuration is wrong, whatever the data."""
 
     exit_code = 2
+
+
+def shown(value: Any, limit: int = 60) -> str:
+    """A value from the header of a file as it may stand in a message: printable, on one line and not too long.
+
+    Damaged files hold anything in place of a name or a number: control characters that a terminal would obey, halves
+    of characters that it cannot print, texts of a megabyte.
+
+    Args:
+        value: numbers are given as they print, texts and bytes in quotes with escapes, several values in brackets.
+        limit: characters; what is longer ends in "...".
+    """
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in _text(value, limit))
+    return text if len(text) <= limit else text[: max(limit - 3, 0)] + "..."
+
+
+def _text(value: Any, limit: int) -> str:
+    if isinstance(value, (str, bytes, bytearray)):
+        part = value[: limit + 1]  # so that no megabyte is escaped to be cut; the plain type drops subclasses' reprs
+        return repr(str(part) if isinstance(part, str) else bytes(part))
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+        return str(value.item())  # "1.5", not "np.float64(1.5)"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_text(key, limit)}: {_text(value[key], limit)}' for key in islice(value, limit))}}}"
+    if isinstance(value, Iterable):  # lists, arrays, DICOM's multiple values
+        return f"[{', '.join(_text(part, limit) for part in islice(value, limit))}]"
+    return str(value)
