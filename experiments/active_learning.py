@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose, LoadImaged, RandFlipd, RandRotate90d, Resized
+from monai.transforms import Compose, RandFlipd, RandRotate90d, Resized
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "monai_bundle" / "label_app"))
@@ -32,9 +32,9 @@ from casr_label.selection import uncertain_and_diverse  # noqa: E402
 from casr_label.uncertainty import entropy_score  # noqa: E402
 
 from casr_net.files.atomic import write_atomically  # noqa: E402
-from casr_net.files.readers import AngiogramReader, MaskReader  # noqa: E402
 from casr_net.network.casrnet import CASRNet  # noqa: E402
-from casr_net.preprocessing.transforms import FieldOfViewd, MultichannelPreprocessd, ScaleToUnitd, ToGreyd  # noqa: E402
+from casr_net.preprocessing.load import LoadAngiogramd, LoadMaskd  # noqa: E402
+from casr_net.preprocessing.transforms import FieldOfViewd, MultichannelPreprocessd  # noqa: E402
 from casr_net.training.cases import load_cases  # noqa: E402
 from casr_net.training.losses import DiceCEclDiceLoss  # noqa: E402
 
@@ -47,10 +47,8 @@ def read(cases: list[dict[str, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Preprocessed images (n, 3, 128, 128) and masks (n, 1, 128, 128)."""
     transform = Compose(
         [
-            LoadImaged("image", reader=AngiogramReader, image_only=True, ensure_channel_first=True),
-            LoadImaged("label", reader=MaskReader, image_only=True, ensure_channel_first=True),
-            ToGreyd("image"),
-            ScaleToUnitd("image"),
+            LoadAngiogramd("image"),
+            LoadMaskd("label"),
             Resized(["image", "label"], spatial_size=(SIDE, SIDE), mode="bilinear", anti_aliasing=(True, False)),
             FieldOfViewd("image"),
             MultichannelPreprocessd("image", field_key="field"),

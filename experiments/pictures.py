@@ -30,7 +30,7 @@ def make_sample() -> None:
 
 
 def make_pictures() -> None:
-    image = read_angiogram(SAMPLE / "images" / "angiogram.png").pixels[0, :, :, 0].T.copy()
+    image = read_angiogram(SAMPLE / "images" / "angiogram.png").stored(0)[0].T.copy()
     mask = Segmenter()(image).mask
     cv2.imwrite(str(ROOT / "Testing" / "data" / "sample_mask.png"), mask.astype(np.uint8) * 255)
     overlay = draw_overlay(image / 255, mask)

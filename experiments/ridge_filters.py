@@ -72,8 +72,7 @@ def settings() -> list[Setting]:
 def read_case(case: dict[str, Any], halve: bool = False) -> Image:
     """Read one case; with ``halve``, large images at half their size (grey by area, mask by majority)."""
     source = read_angiogram(case["image"])
-    low, high = source.intensity_range
-    grey = np.clip((source.pixels[0, ..., 0].astype(np.float32) - low) / (high - low), 0, 1)
+    grey = source.grey(0)
     mask = read_mask(case["label"])[..., 0]
     if halve and max(grey.shape) > LARGE:
         size = (grey.shape[1] // 2, grey.shape[0] // 2)

@@ -125,7 +125,7 @@ def test_training_and_inference_preprocess_alike(bundle: Path) -> None:
     """What the network sees in validation and in inference comes from transforms of equal settings."""
     from casr_net.preprocessing.transforms import MultichannelPreprocessd
 
-    inference = load_parser()["preprocessing"]["transforms"]
+    inference = load_parser()["channels"]["transforms"]
     train = json.loads((bundle / "configs" / "train.json").read_text())
     settings = {"keys": "image", "field_key": "field"}
     target = "casr_net.preprocessing.MultichannelPreprocessd"

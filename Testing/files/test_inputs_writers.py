@@ -14,6 +14,7 @@ from casr_net.errors import DataError, UsageError
 from casr_net.files.atomic import write_atomically
 from casr_net.files.images import read_angiogram
 from casr_net.files.inputs import find_inputs
+from casr_net.files.masks import read_mask
 from casr_net.files.overlay import draw_overlay
 from casr_net.files.results import ResultWriter
 
@@ -83,7 +84,7 @@ def test_single_slice_keeps_the_geometry(format: str, tmp_path: Path, angiogram:
     assert written.name == f"x_mask.{format}"
     back = read_angiogram(written)
     assert np.allclose(back.affine, affine)
-    assert (back.pixels[0, :, :, 0] == mask).all()
+    assert (back.stored(0)[0] == mask).all()
 
 
 @pytest.mark.parametrize("format", ["nrrd", "nii.gz"])
@@ -95,7 +96,7 @@ def test_cine_is_written_as_one_stack(format: str, folder: Path, tmp_path: Path)
         mask[frame, 0] = 1
         written += writer.write(item(folder / "cine.tif", frame=frame, frames=3), mask, None)
     assert [p.name for p in written] == [f"x_mask.{format}"]
-    stack = read_angiogram(written[0]).pixels[0]
+    stack = read_mask(written[0])
     assert stack.shape == (columns, rows, 3)
     assert np.argwhere(stack).tolist() == [[0, 0, 0], [1, 0, 1], [2, 0, 2]]
     if format == "nrrd":

@@ -165,8 +165,7 @@ def test_synthetic_xa_file(start, tmp_path: Path) -> None:
     (tmp_path / "xa").mkdir()
     (tmp_path / "xa" / "cine.dcm").write_bytes(source.read_bytes())
     server = start(tmp_path / "xa")
-    read = read_angiogram(source)
-    wanted = Segmenter(device="cpu").frame(read.pixels[0, :, :, 5].T, read.intensity_range).mask
+    wanted = Segmenter(device="cpu").of(read_angiogram(source), 5).mask
     mask, _ = read_nrrd(server.infer("cine", "image", frame=5).body, tmp_path)
     assert (wanted == mask[..., 0].T).mean() > 0.995
 

@@ -14,17 +14,17 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from casr_net.inference.bundle import load_parser
+from casr_net.preprocessing.load import image_tensor
 
 
 @cache
 def transforms() -> tuple[Compose, Compose]:
     parser = load_parser(network_size=128, probability=True)
-    return parser.get_parsed_content("preprocessing"), parser.get_parsed_content("postprocessing")
+    return parser.get_parsed_content("channels"), parser.get_parsed_content("postprocessing")
 
 
 def there(image: np.ndarray) -> Any:
-    tensor = MetaTensor(torch.from_numpy(image.astype(np.float32))[None], meta={"intensity_range": (0.0, 1.0)})
-    return transforms()[0]({"image": tensor}, start=1)
+    return transforms()[0]({"image": image_tensor(image.astype(np.float32), np.eye(4))})
 
 
 @given(columns=st.integers(32, 400), rows=st.integers(32, 400))

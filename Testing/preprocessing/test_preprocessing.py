@@ -8,18 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.data import MetaTensor
 
-from casr_net.files.intensity import intensity_range
 from casr_net.preprocessing.field import field_of_view, fill_outside
 from casr_net.preprocessing.filters import ben_graham, clahe
 from casr_net.preprocessing.transforms import (
     BenGrahamd,
     CLAHEd,
     FieldOfViewd,
-    InvertMonochrome1d,
     MultichannelPreprocessd,
-    ScaleToUnitd,
-    SelectFramed,
-    ToGreyd,
 )
 
 UNIT_IMAGES = hnp.arrays(
@@ -37,56 +32,6 @@ def framed(size: int = 120, rim: int = 15, dark: float = 0.02, noise: float = 0.
 
 
 # -- each transform by itself
-
-
-def test_grey_is_luminance_and_ignores_alpha() -> None:
-    rgba = torch.tensor([10.0, 20.0, 30.0, 255.0]).view(4, 1, 1).expand(4, 5, 6)
-    grey = ToGreyd("image")({"image": rgba})["image"]
-    assert grey.shape == (1, 5, 6)
-    assert grey[0, 0, 0].item() == pytest.approx(0.299 * 10 + 0.587 * 20 + 0.114 * 30, rel=1e-6)
-    with_alpha = torch.stack([torch.full((5, 6), 7.0), torch.full((5, 6), 128.0)])
-    assert torch.equal(ToGreyd("image")({"image": with_alpha})["image"], torch.full((1, 5, 6), 7.0))
-
-
-def test_window_is_the_dicom_linear_function() -> None:
-    # PS3.3 C.11.2.1.2: x <= c - 0.5 - (w - 1) / 2 gives the minimum, x > c - 0.5 + (w - 1) / 2 the maximum
-    assert intensity_range(np.arange(10), window=(2048, 4096)) == (0.0, 4095.0)
-    image = MetaTensor(torch.tensor([[[-5.0, 0.0, 2047.5, 4095.0, 9000.0]]]), meta={"intensity_range": (0.0, 4095.0)})
-    assert ScaleToUnitd("image")({"image": image})["image"].flatten().tolist() == pytest.approx([0, 0, 0.5, 1, 1])
-
-
-def test_eight_bit_keeps_its_range_and_others_use_percentiles() -> None:
-    pixels = np.linspace(20, 60, 10_000)
-    assert intensity_range(pixels, bits=8) == (0.0, 255.0)
-    low, high = intensity_range(pixels, bits=12)
-    assert (low, high) == pytest.approx((20.04, 59.96), abs=1e-6)
-
-
-@given(value=st.floats(-1e6, 1e6))
-def test_range_of_a_constant_is_not_empty(value: float) -> None:
-    low, high = intensity_range(np.full(9, value))
-    assert low < high
-
-
-def test_outliers_do_not_set_the_percentile_range() -> None:
-    pixels = np.full(100_000, 100.0)
-    pixels[:50_000] = 200.0
-    pixels[:5] = 1e9
-    assert intensity_range(pixels) == (100.0, 200.0)
-
-
-def test_monochrome1_is_inverted_and_monochrome2_is_not() -> None:
-    values = torch.tensor([[[0.0, 0.25]]])
-    for photometric, expected in (("MONOCHROME1", [1.0, 0.75]), ("MONOCHROME2", [0.0, 0.25])):
-        image = MetaTensor(values, meta={"photometric_interpretation": photometric})
-        assert InvertMonochrome1d("image")({"image": image})["image"].flatten().tolist() == expected
-
-
-def test_select_frame() -> None:
-    cine = torch.arange(2 * 3 * 4).view(1, 2, 3, 4)
-    assert torch.equal(SelectFramed("image")({"image": cine, "frame": 2})["image"], cine[..., 2])
-    assert torch.equal(SelectFramed("image")({"image": cine})["image"], cine[..., 0])
-    assert SelectFramed("image")({"image": cine[..., 0]})["image"].shape == (1, 2, 3)
 
 
 def test_clahe_raises_local_contrast() -> None:

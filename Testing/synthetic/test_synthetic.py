@@ -187,11 +187,11 @@ def test_a_data_set_is_readable_and_reproducible(tmp_path: Path) -> None:
     assert [case["fold"] for case in cases] == [0, 1, 2, 0, 1, 2]
     image, mask = read_angiogram(cases[2]["image"]), read_angiogram(cases[2]["label"])
     assert image.size == mask.size == (96, 96)
-    assert set(np.unique(mask.pixels)) == {0, 255}
+    assert set(np.unique(mask.stored(0))) == {0, 255}
     truth = json.loads((tmp_path / "a" / "synthetic" / "truth" / "syn_00003.json").read_text())
     made = make_angiogram(truth["seed"], 96)
-    assert np.array_equal(made.image.T, image.pixels[0, :, :, 0])
-    assert np.array_equal(made.mask.T, mask.pixels[0, :, :, 0] > 0)
+    assert np.array_equal(made.image.T, image.stored(0)[0])
+    assert np.array_equal(made.mask.T, mask.stored(0)[0] > 0)
     write_dataset(tmp_path / "b", count=6, seed=5, size=96, folds=3)
     assert files(tmp_path / "a") == files(tmp_path / "b")
     write_dataset(tmp_path / "c", count=1, seed=6, size=96)
@@ -223,7 +223,7 @@ def test_cines_are_valid_dicom_with_masks_and_truth(tmp_path: Path) -> None:
     assert "ImagerPixelSpacing" not in data
     mask = read_angiogram(root / "masks" / "syn_00001.nrrd")
     assert mask.size == (75, 75)
-    assert np.array_equal(mask.pixels[0], np.stack([item.mask.T * 255 for item in cine], axis=-1))
+    assert all(np.array_equal(mask.stored(i)[0], item.mask.T * 255) for i, item in enumerate(cine))
     assert [item["frame"] for item in truth] == list(range(5))
     assert not (tmp_path / "a" / "cases.csv").exists()
 

@@ -225,7 +225,7 @@ def test_phantom_cine_in_a_real_process(real_data: Path, tmp_path: Path) -> None
 
     path = real_data / "xa_dicom" / "phantom_14frames.dcm"
     cine = read_angiogram(path)
-    frames = cine.pixels[0].transpose(2, 1, 0)
+    frames = np.stack([cine.stored(index)[0].T for index in range(cine.frames)])
     assert frames.shape[0] == 14
     folder = make_job(tmp_path / "job", np.ascontiguousarray(frames), device="cpu")
     code, messages, log = run([str(folder)])

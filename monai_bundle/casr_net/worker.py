@@ -216,9 +216,9 @@ def _read_job(folder: Path) -> tuple[dict[str, Any], np.ndarray]:
 
 def _window(frames: np.ndarray) -> tuple[float, float] | None:
     """Grey values of a cine that become 0 and 1; None, the choice of each frame, if a value is not finite."""
-    from .files.intensity import intensity_range
+    from .files.intensity import percentile_range
 
-    window = intensity_range(frames, bits=8 if frames.dtype == np.uint8 else 0)
+    window = (0.0, 255.0) if frames.dtype == np.uint8 else percentile_range(np.asarray(frames))
     return window if np.isfinite(window).all() else None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import DataError, UsageError
-from ..files.images import is_image
+from ..files.kinds import is_image
 from ..files.masks import read_mask
 from ..files.names import is_hidden, plain_stem, suffix
 from .metrics import Counts, count_pixels, image_metrics, pooled_metrics

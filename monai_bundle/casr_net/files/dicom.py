@@ -1,7 +1,9 @@
-"""DICOM X-ray angiography input: pixels, VOI window, photometric interpretation, geometry that the file states."""
+"""DICOM X-ray images: which objects are read, what their headers state, and how data sets are written."""
 
 from __future__ import annotations
 
+import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,76 +14,95 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 try:
-    from pydicom.pixels import apply_color_lut, apply_modality_lut
+    from pydicom.pixels import apply_color_lut
 except ImportError:  # pydicom 2.4, which MONAI Label 0.8.5 needs
-    from pydicom.pixel_data_handlers.util import apply_color_lut, apply_modality_lut  # type: ignore[no-redef]
+    from pydicom.pixel_data_handlers.util import apply_color_lut  # type: ignore[no-redef]
 
-from ..errors import DataError
-from .intensity import intensity_range
+from ..errors import DataError, shown
+from .dicom_display import display_of, has_own_displays, numbers, text
+from .dicom_frames import DicomFrames, read_header
+from .frames import FrameSource, Opened
+from .intensity import Display
 from .nrrd_images import LPS_TO_RAS
 
-__all__ = ["open_dicom", "patient_id", "read_dicom", "save_dicom", "set_encoding"]
+__all__ = ["open_dicom", "open_xray", "patient_id", "save_dicom", "set_encoding"]
 
 _PYDICOM_2 = int(pydicom.__version__.split(".")[0]) < 3  # which MONAI Label 0.8.5 needs
 PROJECTION_MODALITIES = {"XA", "RF", "DX", "CR", "XC", "OT", "SC", ""}
 
 
-def read_dicom(path: Path) -> dict[str, Any]:
-    """Read a single- or multi-frame projection image.
+def open_xray(path: Path) -> Opened:
+    """Open a single- or multi-frame projection image by its header.
 
-    The modality LUT is applied; the first VOI window becomes the intensity range (DICOM PS3.3 C.11.2).
     ImagerPixelSpacing is the spacing at the detector, not in the patient, so it is never put into the affine: the
     header carries it by its name, and the affine has unit spacing unless the file has a PixelSpacing of its own.
 
     Args:
         path: DICOM file with pixel data.
 
-    Returns:
-        pixels (samples, X, Y, frames), affine (4, 4), intensity_range, photometric_interpretation and header, as
-        :class:`casr_net.files.Angiogram` wants them.
-
     Raises:
         DataError: for a damaged file, one without pixels, or a modality that is no X-ray projection.
     """
-    data = open_dicom(path)
-    modality = str(data.get("Modality", "") or "")
+    data, place = read_header(path)
+    modality = text(data, "Modality")
     if modality not in PROJECTION_MODALITIES:
-        raise DataError(f"{path}: modality is {modality}; expected X-ray angiography (XA) or another projection.")
-    if "PixelData" not in data:
-        raise DataError(f"{path}: the DICOM file has no pixel data.")
-    samples, frames = int(data.get("SamplesPerPixel", 1)), int(data.get("NumberOfFrames", 1) or 1)
-    try:
-        stored = data.pixel_array  # frames, if more than one, come first; samples, if more than one, last
-        if str(data.PhotometricInterpretation) == "PALETTE COLOR":
-            stored, samples = apply_color_lut(stored, data), 3
-    except Exception as error:  # every decoder plugin has errors of its own
-        syntax = data.file_meta.TransferSyntaxUID.name
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path}: pixel data cannot be decoded ({syntax}): {reason}") from error
-    array = stored.reshape(frames, int(data.Rows), int(data.Columns), samples)
-    if samples == 1 and _has_modality_lut(data):
-        array = apply_modality_lut(array, data).astype(np.float32)
-    pixels = np.ascontiguousarray(array.transpose(3, 2, 1, 0))
-    return {
-        "pixels": pixels,
-        "affine": _affine(data),
-        "intensity_range": intensity_range(pixels, _window(data) if samples == 1 else None, _bits(data, pixels)),
-        "photometric_interpretation": "MONOCHROME1" if _inverted(data) else "MONOCHROME2",
-        "header": _header(data),
-    }
+        raise DataError(
+            f"{path}: modality is {shown(modality)}; expected X-ray angiography (XA) or another projection."
+        )
+    if place is None:
+        kind = (
+            data.file_meta.get("MediaStorageSOPClassUID", data.get("SOPClassUID", ""))
+            if "file_meta" in vars(data)
+            else ""
+        )
+        name = getattr(kind, "name", "") or str(kind)
+        raise DataError(f"{path}: the DICOM object has no pixel data{f' ({shown(name)})' if name else ''}.")
+    frames = DicomFrames(path, data, place)
+    affine, warnings = _affine(data)
+    warnings = [*frames.warnings, *warnings]
+    source: FrameSource = frames
+    if text(data, "PhotometricInterpretation") == "PALETTE COLOR" and frames.samples == 1:
+        source = PaletteFrames(path, frames, data)
+        bits, display = source.bits, None
+    elif frames.samples > 1:
+        bits, display = 8 * frames.dtype.itemsize, None
+    else:
+        first, said = display_of(data)
+        warnings += said
+        bits, display = 0, _displays(data, first)
+    return Opened(source, "dicom", affine, bits, False, display, _header(data), warnings)
 
 
-def _window(data: Dataset) -> tuple[float, float] | None:
-    """Centre and width of the first VOI window; None when absent or when a VOI LUT or a sigmoid is meant instead."""
-    if str(data.get("VOILUTFunction", "LINEAR") or "LINEAR") != "LINEAR":
-        return None
-    values = [data.get(name) for name in ("WindowCenter", "WindowWidth")]
-    if any(value is None or value == "" for value in values):
-        return None
-    centre, width = (
-        float(value[0]) if isinstance(value, (list, pydicom.multival.MultiValue)) else float(value) for value in values
-    )
-    return (centre, width) if width > 1 else None
+def _displays(data: Dataset, first: Display) -> Any:
+    if not has_own_displays(data):
+        return lambda frame: first
+    return functools.lru_cache(maxsize=None)(lambda frame: display_of(data, frame)[0])
+
+
+class PaletteFrames:
+    """Colours of frames of indices (PALETTE COLOR, PS3.3 C.7.6.3.1.5): three samples a pixel.
+
+    Attributes:
+        bits: that the colours use: those of the tables, or fewer where no entry is that large.
+    """
+
+    def __init__(self, path: Path, indices: FrameSource, data: Dataset) -> None:
+        self._path, self._indices, self._data = path, indices, data
+        self.count, self.size, self.samples = indices.count, indices.size, 3
+        stored = [int(value) for value in numbers(data, "RedPaletteColorLookupTableDescriptor") if math.isfinite(value)]
+        if len(stored) != 3:
+            raise DataError(f"{path}: PALETTE COLOR without a usable RedPaletteColorLookupTableDescriptor.")
+        first = stored[1] - 65536 if stored[1] > 32767 else stored[1]
+        ramp = np.arange(first, first + (stored[0] or 65536)).reshape(1, -1)
+        entries = apply_color_lut(ramp, data)
+        self.dtype = entries.dtype
+        self.bits = 8 if int(entries.max()) <= 255 else 8 * entries.dtype.itemsize
+
+    def frame(self, index: int) -> np.ndarray:
+        return np.ascontiguousarray(np.moveaxis(apply_color_lut(self._indices.frame(index)[0], self._data), -1, 0))
+
+    def close(self) -> None:
+        self._indices.close()
 
 
 def open_dicom(path: Path) -> Dataset:
@@ -138,53 +159,34 @@ def _encoding(data: Dataset) -> tuple[bool | None, bool | None]:
     return data.read_implicit_vr, data.read_little_endian
 
 
-def _has_modality_lut(data: Dataset) -> bool:
-    """Whether the modality LUT changes anything; an identity rescale keeps 8-bit pixels what they are."""
-    if "ModalityLUTSequence" in data:
-        return True
-    return float(data.get("RescaleSlope", 1) or 1) != 1 or float(data.get("RescaleIntercept", 0) or 0) != 0
-
-
-def _bits(data: Dataset, pixels: np.ndarray) -> int:
-    """Bits that the values can use, where the full range is meant to be seen; 0 where it is not known."""
-    if int(data.get("PixelRepresentation", 0)) == 1 or _has_modality_lut(data):
-        return 0
-    return min(int(data.BitsStored), 8 * pixels.dtype.itemsize)
-
-
-def _inverted(data: Dataset) -> bool:
-    """MONOCHROME1, or an inverse presentation LUT shape (PS3.3 C.11.6), shows high values dark."""
-    if str(data.get("PresentationLUTShape", "") or "") == "INVERSE":
-        return True
-    return str(data.PhotometricInterpretation) == "MONOCHROME1"
-
-
-def _affine(data: Dataset) -> np.ndarray:
+def _affine(data: Dataset) -> tuple[np.ndarray, list[str]]:
     affine = LPS_TO_RAS.copy()
-    spacing = data.get("PixelSpacing")
-    if spacing and len(spacing) == 2:
-        # DICOM lists the row spacing (along Y) first. A projection has no patient orientation to put here.
-        affine[0, 0], affine[1, 1] = -float(spacing[1]), -float(spacing[0])
-    return affine
+    spacing = numbers(data, "PixelSpacing")
+    if not spacing:
+        return affine, []
+    if len(spacing) != 2 or not all(math.isfinite(value) and 0 < value < 1e6 for value in spacing):
+        return affine, [f"PixelSpacing is {shown(spacing)} and was ignored."]
+    # DICOM lists the row spacing (along Y) first. A projection has no patient orientation to put here.
+    affine[0, 0], affine[1, 1] = -spacing[1], -spacing[0]
+    return affine, []
 
 
 def _header(data: Dataset) -> dict[str, Any]:
-    """What later steps ask for, by DICOM keyword; absent attributes are left out."""
-    names = (
-        "SOPClassUID", "SOPInstanceUID", "Modality", "PixelSpacing", "ImagerPixelSpacing", "DistanceSourceToDetector",
-        "DistanceSourceToPatient", "EstimatedRadiographicMagnificationFactor", "FrameTime", "CineRate",
-        "PositionerPrimaryAngle", "PositionerSecondaryAngle",
-    )  # fmt: skip
+    """What later steps ask for, by DICOM keyword; attributes that are absent or damaged are left out."""
     header: dict[str, Any] = {}
-    for name in names:
-        value = data.get(name)
-        if value is None or value == "":
-            continue
-        try:
-            if isinstance(value, pydicom.multival.MultiValue):
-                header[name] = [float(part) for part in value]
-            else:
-                header[name] = str(value) if isinstance(value, str) else float(value)
-        except (TypeError, ValueError):  # a broken attribute of no use to the pixels must not cost the image
-            continue
+    for name in _TEXTS:
+        if text(data, name):
+            header[name] = text(data, name)
+    for name in _NUMBERS:
+        values = numbers(data, name)
+        if values and all(math.isfinite(value) for value in values):
+            header[name] = values if name.endswith("Spacing") else values[0]
     return header
+
+
+_TEXTS = ("SOPClassUID", "SOPInstanceUID", "Modality", "PixelSpacingCalibrationType", "PixelIntensityRelationship")
+_NUMBERS = (
+    "PixelSpacing", "ImagerPixelSpacing", "DistanceSourceToDetector", "DistanceSourceToPatient",
+    "EstimatedRadiographicMagnificationFactor", "FrameTime", "CineRate", "PositionerPrimaryAngle",
+    "PositionerSecondaryAngle", "BitsStored",
+)  # fmt: skip

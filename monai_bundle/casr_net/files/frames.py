@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from ..errors import DataError
+from .intensity import Display
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -79,6 +80,7 @@ class Opened:
             unit axes of LPS, as in ITK and 3D Slicer, so that masks lie on their image there.
         bits: that the values can use, where the full range is meant to be seen, such as 8; 0 where it is not known.
         inverted: high values are dark.
+        display: of DICOM, which states more than bits and polarity: gives a frame's :class:`intensity.Display`.
         header: what later steps may ask for, by the field's own names (DICOM keywords).
         warnings: what was ignored, completed or replaced, one line each, without the path.
     """
@@ -88,6 +90,7 @@ class Opened:
     affine: np.ndarray
     bits: int = 0
     inverted: bool = False
+    display: Callable[[int], Display] | None = None
     header: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

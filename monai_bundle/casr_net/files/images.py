@@ -2,205 +2,262 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
-from ..errors import CASRError, DataError
-from .frames import MAX_SIDE, MIN_SIDE
-from .intensity import intensity_range
-from .names import DICOM, RASTER, VOLUME, suffix
+from ..errors import CASRError, DataError, shown
+from .frames import MAX_SIDE, MIN_SIDE, ArrayFrames, Opened
+from .intensity import Attenuation, Display, GreyRule, attenuation, choose_rule, luminance
+from .kinds import absence, kind_of
 from .nrrd_images import LPS_TO_RAS
 
-__all__ = ["Angiogram", "decode", "is_image", "read_angiogram"]
+__all__ = ["Angiogram", "guarded", "open_file", "read_angiogram"]
+
+SAMPLED = 8
+"""Frames of a cine that its grey range is chosen from, spread over it. Our choice."""
+
+Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
 class Angiogram:
-    """One file's pixels and what is needed to read them right.
+    """One open file: what its header says, and its frames one by one.
+
+    A frame is decoded when it is asked for. Where the grey range has to be chosen by the pixels, a few frames spread
+    over the file are decoded first, and kept until their turn comes.
+
+    Args:
+        path: the file; only named here.
+        opened: as the format's reader gives it.
+        window: centre and width of the VOI window that the user wants; None leaves the choice to the file.
 
     Attributes:
-        path: the file.
-        pixels: (samples, X, Y, frames), the stored values; samples are 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
-        affine: (4, 4), from index (x, y, z) to millimetres, RAS. A file that states no geometry gets unit axes of LPS,
-            as in ITK and 3D Slicer, so that masks lie on their image there.
-        format: "raster", "nifti", "nrrd" or "dicom".
-        intensity_range: pixel values that mean 0 and 1.
-        photometric_interpretation: DICOM's term, "MONOCHROME2" for other files.
-        header: what a writer may want to carry over, by the field's own names.
+        path, format, affine, header: see :class:`casr_net.files.frames.Opened`.
+        warnings: what was ignored, completed or replaced so far, one line each, without the path.
+
+    Raises:
+        DataError: when an angiogram cannot have that size.
     """
 
-    path: Path
-    pixels: np.ndarray
-    affine: np.ndarray
-    format: str
-    intensity_range: tuple[float, float]
-    photometric_interpretation: str = "MONOCHROME2"
-    header: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, path: Path, opened: Opened, window: tuple[float, float] | None = None) -> None:
+        self.path, self.format, self.affine, self.header = path, opened.format, opened.affine, opened.header
+        self.warnings = list(opened.warnings)
+        self._opened, self._wanted = opened, window
+        self._kept: dict[int, np.ndarray] = {}
+        self._sampled: list[np.ndarray] | None = None
+        self._rules: dict[Display, GreyRule] = {}
+        self._lock = threading.RLock()
+        columns, rows = self.size
+        if min(columns, rows) < MIN_SIDE or max(columns, rows) > MAX_SIDE:
+            raise DataError(
+                f"{path}: {columns} x {rows} pixels; an angiogram has {MIN_SIDE} to {MAX_SIDE} on each side."
+            )
+
+    @classmethod
+    def from_array(
+        cls, frames: np.ndarray, window: tuple[float, float] | None = None, name: str = "array"
+    ) -> Angiogram:
+        """Grey values (frames, rows, columns) in memory, treated as those of a file that states nothing.
+
+        Args:
+            frames: any real type; 8 bit keep their full range, others get that of their percentiles.
+            window: centre and width, as above.
+            name: what errors call it.
+        """
+        pixels = frames.transpose(2, 1, 0)[None]
+        bits = 8 if frames.dtype == np.uint8 else 0
+        return cls(Path(name), Opened(ArrayFrames(pixels), "array", LPS_TO_RAS.copy(), bits), window)
 
     @property
     def frames(self) -> int:
-        return self.pixels.shape[-1]
+        """Number of frames."""
+        return self._opened.source.count
 
     @property
     def size(self) -> tuple[int, int]:
         """Columns and rows."""
-        return self.pixels.shape[1], self.pixels.shape[2]
+        return self._opened.source.size
+
+    @property
+    def samples(self) -> int:
+        """1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA)."""
+        return self._opened.source.samples
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the stored values."""
+        return self._opened.source.dtype
+
+    def stored(self, frame: int) -> np.ndarray:
+        """Stored values (samples, X, Y) of one frame, from 0.
+
+        Raises:
+            DataError: when there is no such frame, it is damaged, or a value is not finite.
+        """
+        with self._lock:
+            kept = self._kept.pop(frame, None)
+            return self._decoded(frame) if kept is None else kept
+
+    def _decoded(self, frame: int) -> np.ndarray:
+        if not 0 <= frame < self.frames:
+            raise DataError(f"{self.path}: there is no frame {frame}; it has {self.frames}, counted from 0.")
+        stored = guarded(self.path, lambda: self._opened.source.frame(frame))
+        if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+            count = int(stored.size - np.isfinite(stored).sum())
+            raise DataError(f"{self.path}: {count} of {stored.size} pixel values are not finite (NaN or infinite).")
+        return stored
+
+    def grey(self, frame: int) -> np.ndarray:
+        """Shown grey of one frame: float32 (X, Y) in [0, 1], vessels dark; see :mod:`casr_net.files.intensity`.
+
+        Raises:
+            DataError: as :meth:`stored`, and when every pixel of the file has the same value.
+        """
+        rule = self.rule_of(frame)
+        return rule(self.stored(frame))
+
+    def attenuation(self, frame: int) -> Attenuation:
+        """What widths and densities are measured on, see :func:`casr_net.files.intensity.attenuation`.
+
+        Raises:
+            DataError: as :meth:`grey`.
+        """
+        rule = self.rule_of(frame)
+        return attenuation(self.stored(frame), rule)
+
+    @property
+    def rule(self) -> GreyRule:
+        """How stored values of the first frame become grey; only enhanced objects have another one for other frames.
+
+        Raises:
+            DataError: as :meth:`grey`.
+        """
+        return self.rule_of(0)
+
+    def rule_of(self, frame: int) -> GreyRule:
+        """How stored values of a frame become grey. It is the same for all frames with the same display, so that the
+        brightness of a cine does not jump.
+
+        Raises:
+            DataError: as :meth:`grey`.
+        """
+        opened = self._opened
+        display = opened.display(frame) if opened.display else Display(bits=opened.bits, inverted=opened.inverted)
+        with self._lock:
+            if display not in self._rules:
+                self._sample()
+                rule, said = choose_rule(display, self._sample, self._wanted)
+                self._rules[display] = rule
+                self.warnings += [line for line in said if line not in self.warnings]
+                self._sampled = None if opened.display is None else self._sampled
+            return self._rules[display]
+
+    def _sample(self) -> list[np.ndarray]:
+        """Stored values of a few frames, spread over the file, that can be decoded."""
+        if self._sampled is None:
+            failure: DataError | None = None
+            for index in sorted({*np.linspace(0, self.frames - 1, SAMPLED).round().astype(int).tolist()}):
+                try:
+                    self._kept[index] = self._decoded(index)
+                except DataError as error:
+                    failure = error
+            if not self._kept and failure is not None:
+                raise failure
+            self._sampled = list(self._kept.values())
+            grey = [luminance(stored) for stored in self._sampled]
+            lowest, highest = min(part.min() for part in grey), max(part.max() for part in grey)
+            if lowest == highest:
+                raise DataError(f"{self.path}: constant image, every pixel is {lowest:g}.")
+        return self._sampled
+
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+        with self._lock:
+            self._kept.clear()
+            self._opened.source.close()
 
 
-def is_image(path: str | Path) -> bool:
-    """Whether a file looks like a supported image: by its ending, or, without one, by the DICOM preamble."""
-    path = Path(path)
-    if suffix(path) in RASTER + VOLUME + DICOM:
-        return True
-    if suffix(path) and not suffix(path)[1:].isdigit():  # files of DICOM series end in a UID's digits
-        return False
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+def read_angiogram(path: str | Path, window: tuple[float, float] | None = None) -> Angiogram:
+    """Open one file by its header. The file opened last is kept, so that the frames of a cine cost one opening.
 
-
-def read_angiogram(path: str | Path) -> Angiogram:
-    """Read and check one file. The file read last is kept, so that the frames of a cine cost one decoding.
+    Args:
+        path: the file.
+        window: centre and width of the VOI window that the user wants; None leaves the choice to the file.
 
     Raises:
-        DataError: when the file is missing, damaged, not an angiogram, of an impossible size, constant or not finite.
+        DataError: when the file is missing, damaged, not an angiogram, or of an impossible size; what is wrong with the
+            pixels is found when they are asked for.
     """
     path = Path(path)
     try:
         status = path.stat()
     except OSError as error:
-        raise DataError(f"{path}: no such file.") from error
+        raise DataError(f"{path}: {absence(error)}.") from error
     if status.st_size == 0:
         raise DataError(f"{path}: the file is empty (0 bytes).")
-    return _read_cached(str(path), status.st_mtime_ns, status.st_size)
+    return _opened(str(path), status.st_mtime_ns, status.st_size, window)
 
 
 @functools.lru_cache(maxsize=1)
-def _read_cached(name: str, mtime: int, size: int) -> Angiogram:
-    angiogram = decode(Path(name))
-    _check(angiogram)
-    return angiogram
+def _opened(name: str, mtime: int, size: int, window: tuple[float, float] | None) -> Angiogram:
+    path = Path(name)
+    return Angiogram(path, open_file(path), window)
 
 
-def decode(path: Path) -> Angiogram:
-    """Read any supported file without asking whether its size and content make an angiogram; masks are read so too.
+def open_file(path: Path) -> Opened:
+    """Open any supported file without asking whether its size and content make an angiogram; masks are read so too.
 
     Raises:
         DataError: when the file is missing, damaged or of an unknown format.
     """
+    return guarded(path, lambda: _READERS[kind_of(path)](path))
+
+
+def guarded(path: Path, read: Callable[[], Result]) -> Result:
+    """What ``read`` gives; decoders raise whatever they like on damaged files, and all of it means the same.
+
+    Raises:
+        DataError: naming the file.
+    """
     try:
-        found = _READERS[_kind(path)](path)
-        # Torch and OpenCV know the machine's byte order only.
-        native = found.pixels.dtype.newbyteorder("=")
-        return dataclasses.replace(found, pixels=found.pixels.astype(native, copy=False))
+        return read()
     except CASRError:
         raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
     except MemoryError as error:
         raise DataError(f"{path}: does not fit into memory.") from error
-    except Exception as error:  # decoders raise whatever they like on damaged files; all of it means the same
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: cannot be read as an image: {reason[:200]}") from error
-
-
-def _kind(path: Path) -> str:
-    if suffix(path) in RASTER:
-        return "raster"
-    if suffix(path) in (".nii", ".nii.gz"):
-        return "nifti"
-    if suffix(path) == ".nrrd":
-        return "nrrd"
-    if is_image(path):
-        return "dicom"
-    raise DataError(f"{path}: not a supported image; known are {', '.join(RASTER + VOLUME + DICOM)}.")
-
-
-def _check(angiogram: Angiogram) -> None:
-    path, pixels = angiogram.path, angiogram.pixels
-    columns, rows = angiogram.size
-    if min(columns, rows) < MIN_SIDE or max(columns, rows) > MAX_SIDE:
-        raise DataError(f"{path}: {columns} x {rows} pixels; an angiogram has {MIN_SIDE} to {MAX_SIDE} on each side.")
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        count = int(pixels.size - np.isfinite(pixels).sum())
-        raise DataError(f"{path}: {count} of {pixels.size} pixel values are not finite (NaN or infinite).")
-    grey = pixels[:1] if pixels.shape[0] < 3 else pixels[:3]
-    if grey.min() == grey.max():
-        raise DataError(f"{path}: constant image, every pixel is {grey.min()}.")
-
-
-def _read_raster(path: Path) -> Angiogram:
-    from PIL import Image, ImageOps
-
-    # Pillow's own limit guards against decompression bombs; ours is on the sides, and known before decoding.
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(path) as opened:
-            if max(opened.size) > MAX_SIDE:
-                columns, rows = opened.size
-                raise DataError(
-                    f"{path}: {columns} x {rows} pixels; an angiogram has {MIN_SIDE} to {MAX_SIDE} on each side."
-                )
-            frames = getattr(opened, "n_frames", 1)
-            stack = []
-            for index in range(frames):
-                opened.seek(index)
-                image = ImageOps.exif_transpose(opened)
-                if image.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
-                    image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-                elif image.mode == "1":
-                    image = image.convert("L")
-                stack.append(np.asarray(image))
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-    if len({array.shape for array in stack}) != 1:
-        raise DataError(f"{path}: its {frames} pages differ in size.")
-    array = np.stack(stack, axis=-1)  # (rows, columns[, samples], frames)
-    array = array[None] if array.ndim == 3 else np.moveaxis(array, 2, 0)
-    pixels = np.ascontiguousarray(array.swapaxes(1, 2))
-    bits = 8 if pixels.dtype == np.uint8 else 0
-    values = pixels[:1] if pixels.shape[0] < 3 else pixels[:3]
-    return Angiogram(path, pixels, LPS_TO_RAS.copy(), "raster", intensity_range(values, bits=bits))
-
-
-def _read_nifti(path: Path) -> Angiogram:
-    import nibabel
-
-    image: Any = nibabel.load(path)
-    array = np.asanyarray(image.dataobj)
-    while array.ndim > 2 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim == 4 and array.shape[2] == 1:  # (x, y, 1, t): NIfTI's way to store a cine
-        array = array[:, :, 0]
-    elif array.ndim > 2:
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except Exception as error:
         raise DataError(
-            f"{path}: a volume of {' x '.join(map(str, array.shape))}; expected one slice, or (x, y, 1, time)."
-        )
-    pixels = array.reshape(1, *array.shape[:2], -1)
-    bits = 8 if pixels.dtype == np.uint8 else 0
-    return Angiogram(path, pixels, np.asarray(image.affine, float), "nifti", intensity_range(pixels, bits=bits))
+            f"{path}: the file is damaged, or of a kind that is not known here ({_reason(error)})."
+        ) from error
 
 
-def _read_nrrd(path: Path) -> Angiogram:
-    from .nrrd_images import read_nrrd
-
-    pixels, affine = read_nrrd(path)
-    bits = 8 if pixels.dtype == np.uint8 else 0
-    return Angiogram(path, pixels, affine, "nrrd", intensity_range(pixels, bits=bits))
+def _reason(error: Exception) -> str:
+    words = " ".join(str(error).split())
+    return shown(words, 160).strip("'\"") if words else type(error).__name__
 
 
-def _read_dicom(path: Path) -> Angiogram:
-    from .dicom import read_dicom  # pydicom is slow to import and not needed for other files
+def _open_raster(path: Path) -> Opened:
+    from .raster import open_raster
 
-    found = read_dicom(path)
-    return Angiogram(path, format="dicom", **found)
+    return open_raster(path)
 
 
-_READERS = {"raster": _read_raster, "nifti": _read_nifti, "nrrd": _read_nrrd, "dicom": _read_dicom}
+def _open_volume(path: Path) -> Opened:
+    from .volumes import open_volume  # SimpleITK and nibabel are slow to import and not needed for other files
+
+    return open_volume(path)
+
+
+def _open_dicom(path: Path) -> Opened:
+    from .dicom import open_xray
+
+    return open_xray(path)
+
+
+_READERS = {"raster": _open_raster, "volume": _open_volume, "dicom": _open_dicom}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CASRError, DataError, UsageError
-from .images import is_image, read_angiogram
+from .images import read_angiogram
+from .kinds import is_image
 from .names import is_hidden, plain_stem
 
 __all__ = ["Inputs", "find_inputs"]

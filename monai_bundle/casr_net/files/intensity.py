@@ -1,33 +1,335 @@
-"""From stored values to shown grey."""
+"""From stored values to shown grey, and to attenuation: one rule for command line, arrays, Slicer and label app alike.
+
+DICOM goes from stored to shown values by Modality LUT or rescale (PS3.3 C.11.1), then VOI LUT or window (C.11.2), then
+the polarity of the presentation (C.11.6). What to do where a file states several windows, one that does not fit, or
+none, the standard leaves to the display; our choice, in this order:
+
+1. the window that the user asks for;
+2. the first item of the VOI LUT Sequence;
+3. the first usable window, with its function (LINEAR, LINEAR_EXACT, SIGMOID);
+4. values of at most 8 bits: their full range;
+5. percentiles of the pixels, without padding and far outliers.
+
+A table or window of the file that clips 95 % of the pixels or more does not belong to them: it is passed over, and that
+is said. Arrays of one frame are (X, Y), or (samples, X, Y) as they are stored.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
 import numpy as np
 
-__all__ = ["intensity_range"]
+from ..errors import DataError
+
+__all__ = [
+    "USELESS",
+    "Attenuation",
+    "Display",
+    "GreyRule",
+    "LookupTable",
+    "Ramp",
+    "Rescale",
+    "Sigmoid",
+    "attenuation",
+    "choose_rule",
+    "luminance",
+    "percentile_range",
+    "window",
+]
+
+USELESS = 0.95
+"""Share of clipped pixels from which a window is taken for one of other pixels. Our choice."""
+
+PERCENTILES = (0.1, 99.9)
+CORE = (1.5, 98.5)
+"""Percentiles between which the bulk of the values lies; what is further from it than its own width is an outlier."""
+
+_SAMPLE = 2_000_000  # values that percentiles are taken from; more change nothing but the time
 
 
-def intensity_range(
-    pixels: np.ndarray, window: tuple[float, float] | None = None, bits: int = 0
-) -> tuple[float, float]:
-    """Choose the values that become 0 and 1.
+class Transfer(Protocol):
+    """A function of values, element by element, that can say of itself what it is."""
 
-    Args:
-        pixels: any shape, any real type.
-        window: centre and width of a DICOM VOI LUT window (PS3.3 C.11.2.1.2, LINEAR), in pixel values.
-        bits: bits stored; up to 8, the full range is kept as it is. 0 when unknown.
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """float32 of the shape of ``values``."""
+
+    def clips(self, values: np.ndarray) -> np.ndarray:
+        """bool: what lies outside the range that this function tells apart."""
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready: ``low`` and ``high``, the values that become 0 and 1, and what else it takes."""
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """slope * value + intercept (PS3.3 C.11.1.1)."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        if self.slope == 1 and self.intercept == 0:
+            return values.astype(np.float32, copy=False)
+        return (values.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LookupTable:
+    """LUT Data with its descriptor (PS3.3 C.11.1.1 and C.11.2.1.1): below the first value the first entry, above the
+    last one the last entry.
+
+    Attributes:
+        first: value that the first entry is for.
+        entries: outputs; of a VOI LUT scaled to [0, 1].
+    """
+
+    first: int
+    entries: tuple[float, ...]
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        index = np.clip(np.rint(values).astype(np.int64) - self.first, 0, len(self.entries) - 1)
+        return np.asarray(self.entries, np.float32)[index]
+
+    def clips(self, values: np.ndarray) -> np.ndarray:
+        outputs = self(values)
+        return (outputs <= min(self.entries)) | (outputs >= max(self.entries))
+
+    def describe(self) -> dict[str, Any]:
+        return {"low": float(self.first), "high": float(self.first + len(self.entries) - 1), "function": "LUT"}
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """0 up to ``low``, 1 from ``high`` on, a straight line between."""
+
+    low: float
+    high: float
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        scaled = (values.astype(np.float32, copy=False) - np.float32(self.low)) / np.float32(self.high - self.low)
+        return np.clip(scaled, 0, 1, out=scaled)
+
+    def clips(self, values: np.ndarray) -> np.ndarray:
+        return (values < self.low) | (values > self.high)
+
+    def describe(self) -> dict[str, Any]:
+        return {"low": self.low, "high": self.high, "function": "LINEAR"}
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """1 / (1 + exp(-4 (x - centre) / width)) (PS3.3 C.11.2.1.3.1)."""
+
+    centre: float
+    width: float
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        exponent = np.clip(-4 * (values.astype(np.float64) - self.centre) / self.width, -700, 700)
+        return (1 / (1 + np.exp(exponent))).astype(np.float32)
+
+    def clips(self, values: np.ndarray) -> np.ndarray:
+        return np.abs(values - self.centre) > self.width  # below 0.018 and above 0.982
+
+    def describe(self) -> dict[str, Any]:
+        return {"low": self.centre - self.width / 2, "high": self.centre + self.width / 2, "function": "SIGMOID"}
+
+
+def window(centre: float, width: float, function: str = "LINEAR") -> Transfer | None:
+    """A VOI window as a function of values after the Modality LUT (PS3.3 C.11.2.1.2 and C.11.2.1.3).
 
     Returns:
-        (low, high) with low < high: the window, else (0, 255) for 8-bit pixels, else the 0.1 and 99.9 percentiles.
+        values to [0, 1]; None when it cannot be used: not finite, a width of at most 1 (LINEAR, where 1 is a threshold)
+        or 0 (LINEAR_EXACT, SIGMOID), or an unknown function.
     """
-    if window is not None:
-        centre, width = window
-        if width > 1:
-            return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
-    if 0 < bits <= 8:
-        return 0.0, float(2**bits - 1)
-    step = max(1, pixels.size // 2_000_000)  # a sample of large cines is enough for percentiles
-    low, high = np.percentile(pixels.reshape(-1)[::step], (0.1, 99.9))
+    if not (np.isfinite(centre) and np.isfinite(width)) or max(abs(centre), width) > 1e30:
+        return None
+    if function == "LINEAR" and width > 1:
+        return Ramp(centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
+    if function == "LINEAR_EXACT" and width > 0:
+        return Ramp(centre - width / 2, centre + width / 2)
+    return Sigmoid(centre, width) if function == "SIGMOID" and width > 0 else None
+
+
+@dataclass(frozen=True)
+class Display:
+    """What a file states about the way of one frame from stored to shown values.
+
+    Attributes:
+        modality: stored values to those that windows are for.
+        choices: the file's VOI LUT and usable windows, best first, each with its name in words.
+        bits: that the values can use, where the full range is meant to be seen; 0 where it is not known.
+        inverted: high values are dark.
+        padding: lowest and highest stored value that is no image, both included (PS3.3 C.7.5.1.1.2); None for none.
+        relationship: Pixel Intensity Relationship (PS3.3 C.8.7.1.1.2): LIN, LOG, DISP, or what a vendor has put there.
+        falls_with_intensity: higher values mean less X-ray intensity (Pixel Intensity Relationship Sign is -1).
+    """
+
+    modality: Rescale | LookupTable = Rescale()
+    choices: tuple[tuple[Transfer, str], ...] = ()
+    bits: int = 0
+    inverted: bool = False
+    padding: tuple[int, int] | None = None
+    relationship: str = ""
+    falls_with_intensity: bool = False
+
+
+@dataclass(frozen=True)
+class GreyRule:
+    """How the stored values of a frame become grey.
+
+    Attributes:
+        display: what the file states.
+        transfer: values after the Modality LUT to [0, 1].
+        name: in words, where that is from.
+    """
+
+    display: Display
+    transfer: Transfer
+    name: str
+
+    def __call__(self, stored: np.ndarray) -> np.ndarray:
+        """Shown grey, float32 (X, Y) in [0, 1], vessels dark, of the stored values (samples, X, Y) of a frame."""
+        grey = self.transfer(_values(stored, self.display))
+        return 1 - grey if self.display.inverted else grey
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready: ``rule`` (in words), ``low`` and ``high`` (values that become 0 and 1), ``function``,
+        ``inverted``."""
+        return {"rule": self.name, **self.transfer.describe(), "inverted": self.display.inverted}
+
+
+def luminance(stored: np.ndarray) -> np.ndarray:
+    """Grey (X, Y) of 1 to 4 samples (samples, X, Y): ITU-R BT.601 for RGB; alpha is left out."""
+    if stored.shape[0] < 3:
+        return stored[0]
+    return np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), stored[:3].astype(np.float32), axes=1)
+
+
+def _values(stored: np.ndarray, display: Display) -> np.ndarray:
+    return display.modality(luminance(stored))
+
+
+def percentile_range(values: np.ndarray) -> tuple[float, float]:
+    """Values that become 0 and 1: the 0.1 and 99.9 percentiles, after what is far from the bulk is left out.
+
+    Far is more than the width of the bulk (percentiles 1.5 to 98.5) away from it: up to 1.5 % of the pixels at either
+    end, such as burned-in text, and any number below half of them that have the largest or smallest value, such as a
+    banner, or padding that the header does not declare. Our choice.
+
+    Args:
+        values: any shape, finite; not empty.
+
+    Returns:
+        (low, high), low < high.
+    """
+    flat = values.reshape(-1)
+    flat = flat[:: max(1, flat.size // _SAMPLE)]
+    kept = flat
+    for extreme in (flat.max(), flat.min()):  # one value, repeated: a banner, a frame, padding
+        others = kept[kept != extreme]
+        if others.size > kept.size / 2 and not _near(others, extreme):
+            kept = others
+    kept = kept[_near(kept, kept)]
+    low, high = np.percentile(kept, PERCENTILES)
     if high <= low:
-        low, high = float(pixels.min()), float(pixels.max())
+        low, high = float(flat.min()), float(flat.max())
     return (float(low), float(high)) if high > low else (float(low), float(low) + 1.0)
+
+
+def _near(bulk: np.ndarray, values: np.ndarray | np.generic) -> Any:
+    left, right = np.percentile(bulk, CORE)
+    width = right - left or np.inf  # of a single value nothing can be far
+    return (values >= left - width) & (values <= right + width)
+
+
+def choose_rule(
+    display: Display, sample: Callable[[], Sequence[np.ndarray]], wanted: tuple[float, float] | None = None
+) -> tuple[GreyRule, list[str]]:
+    """The rule of a file, for all its frames with this display.
+
+    Args:
+        display: what the file states.
+        sample: gives stored values (samples, X, Y) of a few frames; called only when pixels are needed to choose.
+        wanted: centre and width (LINEAR) of the user's window; it is taken whatever it clips.
+
+    Returns:
+        the rule, and a line for each of the file's windows that does not fit.
+
+    Raises:
+        DataError: for a window of the user that cannot be used.
+    """
+    if wanted is not None:
+        asked = window(*wanted)
+        if asked is None:
+            raise DataError(f"window is {wanted[0]:g} {wanted[1]:g}; expected a centre and a width above 1.")
+        return GreyRule(display, asked, "window of the user"), []
+    warnings: list[str] = []
+    values: np.ndarray | None = None
+    for transfer, name in display.choices:
+        values = _sampled(display, sample()) if values is None else values
+        clipped = float(transfer.clips(values).mean())
+        if clipped < USELESS:
+            return GreyRule(display, transfer, name), warnings
+        warnings.append(f"{name} clips {100 * clipped:.1f} % of the pixels and is not used.")
+    if 0 < display.bits <= 8:
+        return GreyRule(display, Ramp(0.0, float(2**display.bits - 1)), f"full range of {display.bits} bits"), warnings
+    values = _sampled(display, sample()) if values is None else values
+    return GreyRule(display, Ramp(*percentile_range(values)), "percentiles"), warnings
+
+
+def _sampled(display: Display, frames: Sequence[np.ndarray]) -> np.ndarray:
+    """Values after the Modality LUT, of pixels that are no padding; of all if there are no others."""
+    step = max(1, sum(frame[0].size for frame in frames) // _SAMPLE)
+    stored = [luminance(frame).reshape(-1)[::step] for frame in frames]
+    if display.padding is not None:
+        low, high = display.padding
+        kept = [part[(part < low) | (part > high)] for part in stored]
+        stored = kept if any(part.size for part in kept) else stored
+    return np.concatenate([display.modality(part) for part in stored])
+
+
+@dataclass(frozen=True)
+class Attenuation:
+    """What measurements of width and density are taken from.
+
+    Attributes:
+        values: float32 (X, Y), high where much was absorbed.
+        proportional: ``values`` are a constant times the thickness of the absorber, plus a constant; else they are the
+            darkness of the shown grey, whose relation to the thickness nobody has stated.
+        note: where they are from, one sentence.
+    """
+
+    values: np.ndarray
+    proportional: bool
+    note: str
+
+
+def attenuation(stored: np.ndarray, rule: GreyRule) -> Attenuation:
+    """Attenuation of a frame by its Pixel Intensity Relationship (PS3.3 C.8.7.1.1.2), never from windowed pixels.
+
+    Beer and Lambert: the intensity falls with the exponential of the thickness. LIN pixels are proportional to the
+    intensity, so that minus their logarithm is wanted; LOG pixels are its logarithm already.
+
+    Args:
+        stored: (samples, X, Y) of the frame.
+        rule: of the file.
+    """
+    display = rule.display
+    relationship = display.relationship.upper()
+    values = _values(stored, display).astype(np.float32, copy=False)
+    if relationship not in ("LIN", "LOG") or stored.shape[0] > 2:
+        said = f"Pixel Intensity Relationship is {relationship}" if relationship else "none is stated"
+        return Attenuation(1 - rule(stored), False, f"Darkness of the shown grey: {said}.")
+    if relationship == "LOG":
+        logarithm = values
+    else:
+        if display.falls_with_intensity:
+            values = values.max() - values
+        # One step of a 16-bit scale keeps an unexposed pixel from becoming infinite.
+        logarithm = np.log(np.maximum(values, max(float(values.max()), 1e-30) / 65535))
+    rises = display.falls_with_intensity and relationship == "LOG"
+    result = logarithm - logarithm.min() if rises else logarithm.max() - logarithm
+    return Attenuation(result, True, f"From {relationship} pixels.")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .images import decode
+from .images import guarded, open_file
 from .names import VOLUME
 
 __all__ = ["read_mask"]
@@ -34,7 +34,7 @@ def read_mask(path: str | Path, slices_as_frames: bool = False) -> np.ndarray:
         DataError: when the file is missing, damaged, coloured, negative, not finite or of unknown scale.
     """
     path = Path(path)
-    pixels = _volume(path) if slices_as_frames and path.name.lower().endswith(VOLUME) else decode(path).pixels
+    pixels = _volume(path) if slices_as_frames and path.name.lower().endswith(VOLUME) else _pixels(path)
     if pixels.shape[0] > 2 and (pixels[1:3] != pixels[:1]).any():
         raise DataError(f"{path}: a coloured image; a mask is grey.")
     values = pixels[0]
@@ -53,6 +53,12 @@ def read_mask(path: str | Path, slices_as_frames: bool = False) -> np.ndarray:
     return values > largest / 2
 
 
+def _pixels(path: Path) -> np.ndarray:
+    """(samples, X, Y, frames) of any file."""
+    source = open_file(path).source
+    return guarded(path, lambda: np.stack([source.frame(index) for index in range(source.count)], axis=-1))
+
+
 def _volume(path: Path) -> np.ndarray:
     """(1, X, Y, Z) of a volume of three axes; whatever else a file holds is read as always."""
     try:
@@ -66,5 +72,5 @@ def _volume(path: Path) -> np.ndarray:
             image: Any = nibabel.load(path)
             array = np.asanyarray(image.dataobj)
     except Exception:  # decoders raise what they like; the usual way tells what is wrong
-        return decode(path).pixels
-    return array[None] if array.ndim == 3 else decode(path).pixels
+        return _pixels(path)
+    return array[None] if array.ndim == 3 else _pixels(path)

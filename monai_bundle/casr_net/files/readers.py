@@ -11,18 +11,20 @@ import numpy as np
 from monai.data import ImageReader
 from monai.utils import ensure_tuple
 
-from .images import Angiogram, is_image, read_angiogram
+from .images import read_angiogram
+from .kinds import is_image
 from .masks import read_mask
 
 __all__ = ["AngiogramReader", "MaskReader"]
 
 
 class AngiogramReader(ImageReader):
-    """MONAI reader for ``LoadImaged``: arrays (samples, X, Y), or (samples, X, Y, T) for a cine, channel first.
+    """MONAI reader for ``LoadImage``: shown grey, float32 (1, X, Y), or (1, X, Y, T) for a cine, in [0, 1].
 
     MONAI's own readers give a multi-frame XA with wrong axes (PydicomReader), keep MONOCHROME1 and the window unapplied
-    and treat a cine as a volume. The metadata carry ``affine``, ``spatial_shape``, ``original_channel_dim`` = 0,
-    ``intensity_range`` and ``photometric_interpretation``.
+    and treat a cine as a volume. All frames are decoded; for one of many there is
+    :class:`casr_net.preprocessing.LoadAngiogramd`. The metadata carry ``affine``, ``spatial_shape`` and
+    ``original_channel_dim`` = 0.
 
     The file is read in :meth:`get_data`: after an error in :meth:`read`, MONAI's ``LoadImage`` would try its own
     readers, which accept what is refused here, such as a volume, and give wrong pixels without a word.
@@ -38,19 +40,17 @@ class AngiogramReader(ImageReader):
         """Pixels and metadata.
 
         Raises:
-            DataError: as :func:`read_angiogram`.
+            DataError: as :func:`casr_net.files.read_angiogram` and :meth:`casr_net.files.Angiogram.grey`.
         """
-        return self._data(read_angiogram(img))
-
-    def _data(self, img: Angiogram) -> tuple[np.ndarray, dict[str, Any]]:
-        pixels = img.pixels[..., 0] if img.frames == 1 else img.pixels
+        source = read_angiogram(img)
+        frames = [source.grey(index) for index in range(source.frames)]
+        pixels = (frames[0] if len(frames) == 1 else np.stack(frames, axis=-1))[None]
+        affine = source.affine
         meta = {
-            "affine": img.affine.copy(),
-            "original_affine": img.affine.copy(),
+            "affine": affine.copy(),
+            "original_affine": affine.copy(),
             "spatial_shape": np.asarray(pixels.shape[1:]),
             "original_channel_dim": 0,
-            "intensity_range": img.intensity_range,
-            "photometric_interpretation": img.photometric_interpretation,
         }
         return pixels, meta
 

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..preprocessing.transforms import SelectFramed, ToGreyd
 from .atomic import write_atomically
 from .images import read_angiogram
 from .nrrd_images import LPS_TO_RAS
@@ -111,19 +110,9 @@ class ResultWriter:
             levels = np.round(np.clip(probability, 0, 1) * 255).astype(np.uint8)
             written.append(write_atomically(paths["probability"], lambda path: _write_png(path, levels.T)))
         if "overlay" in paths:
-            picture = draw_overlay(_grey_frame(item).T, binary.T)
+            picture = draw_overlay(read_angiogram(item["path"]).grey(item["frame"]).T, binary.T)
             written.append(write_atomically(paths["overlay"], lambda path: _write_png(path, picture[..., ::-1])))
         return written
-
-
-def _grey_frame(item: dict[str, Any]) -> np.ndarray:
-    """One frame as it is to be seen: (X, Y) in [0, 1], MONOCHROME2."""
-    source = read_angiogram(item["path"])
-    data: dict[Any, Any] = {"image": source.pixels, "frame": item["frame"]}
-    image = ToGreyd("image")(SelectFramed("image")(data))["image"].numpy()
-    low, high = source.intensity_range
-    grey = np.clip((image[0] - low) / (high - low), 0, 1)
-    return 1 - grey if source.photometric_interpretation == "MONOCHROME1" else grey
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:

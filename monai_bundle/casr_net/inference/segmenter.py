@@ -12,11 +12,12 @@ import torch
 
 from ..errors import DataError
 from ..files.frames import MIN_SIDE
-from ..files.images import read_angiogram
-from ..files.intensity import intensity_range
+from ..files.images import Angiogram, read_angiogram
+from ..preprocessing.load import image_tensor
 from ..refinement.contours import RefinementParameters, refine
 from ..refinement.transform import RefineVesselsd
 from .bundle import build, load_parser
+from .predict import predict
 
 __all__ = ["Segmentation", "Segmenter"]
 
@@ -56,7 +57,8 @@ class Segmenter:
         self.device: torch.device = build(parser, "device")
         self.network: torch.nn.Module = build(parser, "network")
         self.inferer = build(parser, "inferer")
-        self.preprocessing = build(parser, "preprocessing")
+        self.channels = build(parser, "channels")
+        self.window = build(parser, "window")
         self.postprocessing = build(parser, "postprocessing")
         self.network.eval()
 
@@ -91,20 +93,18 @@ class Segmenter:
 
         Args:
             image: a path, or grey values (rows, columns) or (frames, rows, columns): uint8 as they are, other types
-                scaled from their 0.1 to their 99.9 percentile.
+                scaled as those of a file that states no window.
 
         Raises:
             DataError: when the file or the array is no angiogram.
         """
         if isinstance(image, np.ndarray):
-            frames = _checked(image)
-            window = intensity_range(frames, bits=8 if frames.dtype == np.uint8 else 0)
-            results = [self._array(f, window) for f in frames]
+            source = Angiogram.from_array(_checked(image), self.window)
             single = image.ndim == 2
         else:
-            count = read_angiogram(image).frames
-            results = [self._segment({"image": str(image), "frame": i}, first=0) for i in range(count)]
-            single = count == 1
+            source = read_angiogram(image, self.window)
+            single = source.frames == 1
+        results = [self.of(source, index) for index in range(source.frames)]
         if single:
             return results[0]
         return Segmentation(np.stack([r.mask for r in results]), np.stack([r.probability for r in results]))
@@ -121,24 +121,30 @@ class Segmenter:
         """
         if image.ndim != 2:
             raise DataError(f"array of shape {image.shape}: expected one frame (rows, columns).")
-        (frame,) = _checked(image)
+        frames = _checked(image)
         if window is None:
-            window = intensity_range(frame, bits=8 if frame.dtype == np.uint8 else 0)
-        return self._array(frame, window)
+            return self.of(Angiogram.from_array(frames, self.window), 0)
+        low, high = window
+        return self.grey(np.clip((frames[0].astype(np.float32) - low) / (high - low), 0, 1).T)
 
-    def _array(self, frame: np.ndarray, window: tuple[float, float]) -> Segmentation:
-        from monai.data import MetaTensor
+    def of(self, source: Angiogram, frame: int) -> Segmentation:
+        """Segment one frame of an open file.
 
-        tensor = MetaTensor(torch.from_numpy(frame.T.astype(np.float32))[None], meta={"intensity_range": window})
-        return self._segment({"image": tensor}, first=1)
+        Raises:
+            DataError: when the frame cannot be used.
+        """
+        return self.grey(source.grey(frame), source.affine)
 
-    def _segment(self, item: dict[str, Any], first: int) -> Segmentation:
-        """Run the transforms from number ``first`` on (0 loads a file), the network and the postprocessing."""
-        data: Any = self.preprocessing(item, start=first)
-        with torch.no_grad():
-            data["pred"] = self.inferer(data["image"][None].to(self.device), self.network)[0].cpu()
-        data = self.postprocessing(data)
-        mask, probability = (data[key][0].numpy().T for key in ("pred", "probability"))
+    def grey(self, image: np.ndarray, affine: np.ndarray | None = None) -> Segmentation:
+        """Segment shown grey.
+
+        Args:
+            image: float32 (X, Y) in [0, 1], vessels dark.
+            affine: (4, 4), of its pixels; matters to nothing in the result.
+        """
+        data = {"image": image_tensor(image, np.eye(4) if affine is None else affine)}
+        done = predict(data, self.channels, self.network, self.inferer, self.postprocessing, self.device)
+        mask, probability = (done[key][0].numpy().T for key in ("pred", "probability"))
         return Segmentation(mask > 0, probability)
 
 

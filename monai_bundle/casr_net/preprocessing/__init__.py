@@ -9,15 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "base": ["ImageTransformd", "as_numpy", "like"],
         "field": ["field_of_view", "fill_outside"],
         "filters": ["ben_graham", "clahe"],
-        "transforms": [
-            "BenGrahamd",
-            "CLAHEd",
-            "FieldOfViewd",
-            "InvertMonochrome1d",
-            "MultichannelPreprocessd",
-            "ScaleToUnitd",
-            "SelectFramed",
-            "ToGreyd",
-        ],
+        "load": ["LoadAngiogramd", "LoadMaskd", "image_tensor"],
+        "transforms": ["BenGrahamd", "CLAHEd", "FieldOfViewd", "MultichannelPreprocessd"],
     },
 )

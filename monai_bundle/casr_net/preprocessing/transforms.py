@@ -14,7 +14,6 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from ..files.intensity import intensity_range
 from .base import ImageTransformd, as_numpy
 from .field import field_of_view, fill_outside
 from .filters import ben_graham, clahe
@@ -23,56 +22,10 @@ __all__ = [
     "BenGrahamd",
     "CLAHEd",
     "FieldOfViewd",
-    "InvertMonochrome1d",
     "MultichannelPreprocessd",
-    "ScaleToUnitd",
-    "SelectFramed",
-    "ToGreyd",
 ]
 
 CHANNELS = ("grey", "clahe", "ben_graham", "zero")
-
-
-class SelectFramed(ImageTransformd):
-    """Take one frame of a cine: (C, X, Y, T) to (C, X, Y). A single frame (C, X, Y) passes unchanged.
-
-    Args:
-        keys: images to change.
-        frame_key: entry of the data dictionary with the frame's index from 0; frame 0 when absent.
-    """
-
-    def __init__(self, keys: KeysCollection, frame_key: str = "frame", allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.frame_key = frame_key
-
-    def apply(self, image: np.ndarray, meta: Mapping[str, Any], data: Mapping[Hashable, Any]) -> np.ndarray:
-        return image[..., int(data.get(self.frame_key, 0))] if image.ndim == 4 else image
-
-
-class ToGreyd(ImageTransformd):
-    """Luminance (ITU-R BT.601) of RGB; alpha is ignored. (1 to 4, X, Y) to float32 (1, X, Y) in the same values."""
-
-    def apply(self, image: np.ndarray, meta: Mapping[str, Any], data: Mapping[Hashable, Any]) -> np.ndarray:
-        image = image.astype(np.float32)
-        if image.shape[0] < 3:
-            return image[:1]
-        return np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), image[:3], axes=1)[None]
-
-
-class ScaleToUnitd(ImageTransformd):
-    """Map pixel values to [0, 1] by the range that the reader noted (``meta["intensity_range"]``), else by
-    :func:`intensity_range` of the image itself. Values outside are clipped. (C, X, Y) to float32 (C, X, Y)."""
-
-    def apply(self, image: np.ndarray, meta: Mapping[str, Any], data: Mapping[Hashable, Any]) -> np.ndarray:
-        low, high = meta.get("intensity_range") or intensity_range(image)
-        return np.clip((image.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)
-
-
-class InvertMonochrome1d(ImageTransformd):
-    """Turn MONOCHROME1 (high values dark, DICOM PS3.3 C.7.6.3.1.2) into MONOCHROME2. (C, X, Y) in [0, 1]."""
-
-    def apply(self, image: np.ndarray, meta: Mapping[str, Any], data: Mapping[Hashable, Any]) -> np.ndarray:
-        return 1 - image if meta.get("photometric_interpretation") == "MONOCHROME1" else image
 
 
 class FieldOfViewd(MapTransform):
