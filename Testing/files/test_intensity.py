@@ -1,0 +1,354 @@
+"""From stored to shown grey: each rule of the standard and of ours, by files made here, with the right values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from casr_net.errors import DataError
+from casr_net.files.images import Angiogram, read_angiogram
+from casr_net.files.intensity import Ramp, Sigmoid, luminance, percentile_range, window
+
+XA, SECONDARY_CAPTURE, ENHANCED_XA = (
+    "1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.12.1.1",
+)  # fmt: skip
+STORED = (np.arange(40 * 60).reshape(40, 60) * 400 // 2400 + 300).astype(np.uint16)  # 300 to 699, all values
+
+
+def item(**values: Any) -> Dataset:
+    made = Dataset()
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+def table(first: int, entries: np.ndarray, bits: int = 16) -> Dataset:
+    made = Dataset()
+    made.add_new("LUTDescriptor", "US", [len(entries) % 65536, first % 65536, bits])
+    made.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
+    return made
+
+
+def xa(path: Path, stored: np.ndarray = STORED, **attributes: Any) -> Path:
+    frames = stored[None] if stored.ndim == 2 else stored
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = attributes.pop("SOPClassUID", XA)
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.Modality, data.PhotometricInterpretation, data.SamplesPerPixel = "XA", "MONOCHROME2", 1
+    data.NumberOfFrames, data.Rows, data.Columns = frames.shape
+    data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
+    data.PixelRepresentation = int(stored.dtype.kind == "i")
+    data.PixelData = frames.tobytes()
+    for name, value in attributes.items():
+        setattr(data, name, value)
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def grey_of(path: Path, frame: int = 0, **options: Any) -> np.ndarray:
+    """(rows, columns)."""
+    return read_angiogram(path, **options).grey(frame).T
+
+
+def ramp(low: float, high: float, stored: np.ndarray = STORED) -> np.ndarray:
+    return np.clip((stored.astype(float) - low) / (high - low), 0, 1)
+
+
+PLAIN = ramp(*np.percentile(STORED, (0.1, 99.9)))
+
+
+# Modality
+
+
+@pytest.mark.parametrize("relationship", ["LOG", "DISP", "DRM", None])
+@pytest.mark.parametrize("sop_class", [XA, SECONDARY_CAPTURE])
+def test_modality_lut_of_xray_is_not_for_display(relationship: str | None, sop_class: str, tmp_path: Path) -> None:
+    curve = np.exp(np.arange(1024) / 150)
+    attributes = {"ModalityLUTSequence": Sequence([table(0, curve)]), "SOPClassUID": sop_class}
+    if relationship:
+        attributes["PixelIntensityRelationship"] = relationship
+    assert np.allclose(grey_of(xa(tmp_path / "a.dcm", **attributes)), PLAIN, atol=1e-6)
+    windowed = xa(tmp_path / "w.dcm", **attributes, WindowCenter=500, WindowWidth=201)
+    assert np.allclose(grey_of(windowed), ramp(399.5, 599.5), atol=1e-6)
+
+
+def test_modality_lut_of_other_objects_is_applied(tmp_path: Path) -> None:
+    falling = 2000 - np.arange(1024)
+    path = xa(
+        tmp_path / "a.dcm", SOPClassUID=SECONDARY_CAPTURE, Modality="OT",
+        ModalityLUTSequence=Sequence([table(0, falling)]), WindowCenter=1500.5, WindowWidth=401,
+    )  # fmt: skip
+    assert np.allclose(grey_of(path), ramp(1300, 1700, 2000 - STORED.astype(int)), atol=1e-6)
+
+
+def test_rescale_comes_before_the_window(tmp_path: Path) -> None:
+    path = xa(tmp_path / "a.dcm", RescaleSlope=2, RescaleIntercept=-100, WindowCenter=900.5, WindowWidth=401)
+    assert np.allclose(grey_of(path), ramp(700, 1100, STORED * 2.0 - 100), atol=1e-6)
+
+
+@pytest.mark.parametrize("slope", ["0", "nan", "x"])
+def test_a_useless_slope_is_passed_over_and_named(slope: str, tmp_path: Path) -> None:
+    path = xa(tmp_path / "a.dcm", RescaleSlope="7.125", RescaleIntercept="0")
+    path.write_bytes(path.read_bytes().replace(b"7.125 ", slope.ljust(6).encode()))
+    source = read_angiogram(path)
+    assert np.allclose(source.grey(0).T, PLAIN, atol=1e-6)
+    assert any("RescaleSlope" in line and slope in line for line in source.warnings)
+
+
+# VOI
+
+
+def test_voi_lut_comes_before_windows_and_may_fall(tmp_path: Path) -> None:
+    falling = np.linspace(4095, 0, 500).round()
+    path = xa(tmp_path / "a.dcm", VOILUTSequence=Sequence([table(250, falling, 12)]), WindowCenter=500, WindowWidth=100)
+    expected = falling[STORED.astype(int) - 250] / 4095
+    assert np.allclose(grey_of(path), expected, atol=1e-6)
+    assert read_angiogram(path).rule.describe()["rule"] == "VOI LUT"
+
+
+def test_voi_lut_of_signed_pixels_starts_below_zero(tmp_path: Path) -> None:
+    signed = (STORED.astype(np.int16) - 500).astype(np.int16)
+    path = xa(tmp_path / "a.dcm", signed, VOILUTSequence=Sequence([table(-300, np.arange(600), 10)]))
+    assert np.allclose(grey_of(path), (signed.astype(float) + 300) / 1023, atol=1e-6)
+
+
+def test_eight_bit_tables_packed_into_bytes(tmp_path: Path) -> None:
+    entries = (np.arange(500) // 2).astype(np.uint8)
+    lut = table(250, np.zeros(500), 8)
+    lut.LUTData = entries.tobytes()
+    path = xa(tmp_path / "a.dcm", VOILUTSequence=Sequence([lut]))
+    assert np.allclose(grey_of(path), entries[STORED.astype(int) - 250] / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("attributes", [
+    {"WindowCenter": 500, "WindowWidth": 201},
+    {"WindowCenter": [500, 7], "WindowWidth": [201, 9], "VOILUTFunction": "LINEAR"},
+    {"WindowCenter": ["", 500], "WindowWidth": ["", 201]},
+    {"WindowCenter": [40, 500], "WindowWidth": [0, 201]},
+    {"WindowCenter": 499.5, "WindowWidth": 200, "VOILUTFunction": "LINEAR_EXACT"},
+])  # fmt: skip
+def test_first_usable_window(attributes: dict[str, Any], tmp_path: Path) -> None:
+    assert np.allclose(grey_of(xa(tmp_path / "a.dcm", **attributes)), ramp(399.5, 599.5), atol=1e-6)
+
+
+def test_sigmoid(tmp_path: Path) -> None:
+    path = xa(tmp_path / "a.dcm", WindowCenter=500, WindowWidth=200, VOILUTFunction="SIGMOID")
+    assert np.allclose(grey_of(path), 1 / (1 + np.exp(-4 * (STORED.astype(float) - 500) / 200)), atol=1e-6)
+
+
+def test_decimal_comma(tmp_path: Path) -> None:
+    path = xa(tmp_path / "a.dcm", WindowCenter="500.25", WindowWidth="201.5")
+    path.write_bytes(path.read_bytes().replace(b"500.25", b"500,25").replace(b"201.5 ", b"201,5 "))
+    assert np.allclose(grey_of(path), ramp(500.25 - 0.5 - 100.25, 500.25 - 0.5 + 100.25), atol=1e-6)
+
+
+@pytest.mark.parametrize(("centre", "width"), [(40, 400), (32768, 1000), (290, 21)])
+def test_a_window_of_other_pixels_is_passed_over_and_said(centre: float, width: float, tmp_path: Path) -> None:
+    source = read_angiogram(xa(tmp_path / "a.dcm", WindowCenter=centre, WindowWidth=width))
+    assert np.allclose(source.grey(0).T, PLAIN, atol=1e-6)
+    (line,) = source.warnings
+    assert f"{centre} {width}" in line and "% of the pixels" in line
+    assert source.rule.describe()["rule"] == "percentiles"
+
+
+def test_a_narrow_window_of_these_pixels_is_kept(tmp_path: Path) -> None:
+    assert np.allclose(grey_of(xa(tmp_path / "a.dcm", WindowCenter=500, WindowWidth=41)), ramp(479.5, 519.5), atol=1e-6)
+
+
+def test_a_window_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    source = read_angiogram(xa(tmp_path / "a.dcm", WindowCenter=500, WindowWidth=0))
+    assert np.allclose(source.grey(0).T, PLAIN, atol=1e-6)
+    assert any("WindowWidth" in line for line in source.warnings)
+
+
+def test_the_users_window_is_taken_whatever_the_file_says(tmp_path: Path) -> None:
+    path = xa(tmp_path / "a.dcm", WindowCenter=500, WindowWidth=201)
+    assert np.allclose(grey_of(path, window=(350, 21)), ramp(339.5, 359.5), atol=1e-6)
+    assert np.allclose(grey_of(path), ramp(399.5, 599.5), atol=1e-6)
+    with pytest.raises(DataError, match=r"window is 500 1; expected"):
+        grey_of(path, window=(500, 1))
+
+
+def test_window_functions_by_the_examples_of_the_standard() -> None:
+    # PS3.3 C.11.2.1.2.1: c = 2048, w = 4096 covers 0 to 4095; c = 2048, w = 1 is a threshold, of no use here.
+    assert window(2048, 4096) == Ramp(0.0, 4095.0)
+    assert window(2048, 1) is None and window(2048, 1, "LINEAR_EXACT") == Ramp(2047.5, 2048.5)
+    assert window(0, 100, "SIGMOID") == Sigmoid(0, 100)
+    assert [window(value, 100) for value in (np.nan, np.inf, 1e300)] == [None] * 3
+
+
+# Polarity, bits, padding, outliers
+
+
+@pytest.mark.parametrize(("attributes", "inverted"), [
+    ({"PhotometricInterpretation": "MONOCHROME1"}, True),
+    ({"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"}, True),
+    ({"PresentationLUTShape": "INVERSE"}, True),
+    ({"PresentationLUTShape": "IDENTITY"}, False),
+])  # fmt: skip
+def test_polarity(attributes: dict[str, Any], inverted: bool, tmp_path: Path) -> None:
+    found = grey_of(xa(tmp_path / "a.dcm", **attributes))
+    assert np.allclose(found, 1 - PLAIN if inverted else PLAIN, atol=1e-6)
+
+
+def test_eight_bits_keep_their_full_range(tmp_path: Path) -> None:
+    small = (STORED // 4).astype(np.uint16)
+    path = xa(tmp_path / "a.dcm", small, BitsStored=8, HighBit=7)
+    assert np.allclose(grey_of(path), small / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "kind"), [(-32768, None, np.int16), (0, None, np.uint16), (0, 9, np.uint16)]
+)
+def test_padding_is_left_out_of_the_range(value: int, limit: int | None, kind: type, tmp_path: Path) -> None:
+    stored = STORED.astype(kind)
+    stored[:10] = value
+    attributes: dict[str, Any] = {}
+    if limit is not None:
+        stored[:5] = limit
+        attributes["PixelPaddingRangeLimit"] = limit
+    path = xa(tmp_path / "a.dcm", stored, PixelPaddingValue=value, **attributes)
+    low, high = np.percentile(STORED[10:], (0.1, 99.9))
+    assert np.allclose(grey_of(path)[10:], ramp(low, high)[10:], atol=1e-5)
+
+
+def test_padding_means_stored_values_not_rescaled_ones(tmp_path: Path) -> None:
+    stored = STORED.copy()
+    stored[:10] = 0
+    path = xa(tmp_path / "a.dcm", stored, PixelPaddingValue=0, RescaleSlope=2, RescaleIntercept=-600)
+    low, high = np.percentile(STORED[10:], (0.1, 99.9))
+    assert np.allclose(grey_of(path)[10:], ramp(low, high)[10:], atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.009, 0.06, 0.3])
+@pytest.mark.parametrize("value", [65535, 0])
+def test_text_and_banners_far_from_the_content_do_not_set_the_range(share: float, value: int) -> None:
+    rng = np.random.default_rng(0)
+    content = rng.integers(3000, 4000, 40_000)
+    mixed = content.copy()
+    mixed[: round(share * mixed.size)] = value
+    assert percentile_range(mixed) == pytest.approx(percentile_range(content), abs=10)
+
+
+def test_noisy_text_far_from_the_content_does_not_set_the_range() -> None:
+    rng = np.random.default_rng(0)
+    content = rng.integers(3000, 4000, 40_000)
+    mixed = content.copy()
+    mixed[:400] = rng.integers(60_000, 65_536, 400)
+    assert percentile_range(mixed) == pytest.approx(percentile_range(content), abs=10)
+
+
+@pytest.mark.parametrize("values", [
+    np.r_[np.full(50_000, 100.0), np.full(50_000, 200.0)],
+    np.r_[np.full(99_000, 100.0), np.full(1000, 200.0)],
+    np.linspace(-5, 5, 1000),
+    np.full(9, 3.5),
+])  # fmt: skip
+def test_the_range_of_few_values_is_that_of_all(values: np.ndarray) -> None:
+    low, high = percentile_range(values)
+    assert low < high
+    assert (low, high) == pytest.approx((values.min(), max(values.max(), values.min() + 1)), abs=0.02)
+
+
+def test_a_dark_border_is_content_unless_it_is_far_away() -> None:
+    """A collimator of an 8-bit scale reaches the black that the picture reaches too."""
+    rng = np.random.default_rng(0)
+    mixed = np.r_[np.full(8000, 500), rng.integers(800, 2000, 32_000)]
+    assert percentile_range(mixed)[0] == 500
+
+
+# Frames
+
+
+def test_all_frames_of_a_cine_have_one_range(tmp_path: Path) -> None:
+    dim = (STORED // 2).astype(np.uint16)
+    path = xa(tmp_path / "a.dcm", np.stack([dim, STORED]))
+    low, high = np.percentile(np.r_[dim, STORED], (0.1, 99.9))
+    assert np.allclose(grey_of(path, 0), ramp(low, high, dim), atol=1e-3)
+    assert np.allclose(grey_of(path, 1), ramp(low, high), atol=1e-3)
+
+
+def test_enhanced_xa_has_rescale_and_window_by_frame(tmp_path: Path) -> None:
+    groups = [
+        item(
+            PixelValueTransformationSequence=Sequence([item(RescaleSlope=slope, RescaleIntercept=0, RescaleType="US")]),
+            FrameVOILUTSequence=Sequence([item(WindowCenter=centre, WindowWidth=201)]),
+        )
+        for slope, centre in ((1, 500), (2, 1000))
+    ]
+    path = xa(
+        tmp_path / "a.dcm", np.stack([STORED, STORED]), SOPClassUID=ENHANCED_XA,
+        SharedFunctionalGroupsSequence=Sequence([Dataset()]), PerFrameFunctionalGroupsSequence=Sequence(groups),
+    )  # fmt: skip
+    assert np.allclose(grey_of(path, 0), ramp(399.5, 599.5), atol=1e-6)
+    assert np.allclose(grey_of(path, 1), ramp(899.5, 1099.5, STORED * 2.0), atol=1e-6)
+
+
+def test_shared_groups_count_where_frames_have_none(tmp_path: Path) -> None:
+    shared = item(FrameVOILUTSequence=Sequence([item(WindowCenter=500, WindowWidth=201)]))
+    path = xa(
+        tmp_path / "a.dcm", SOPClassUID=ENHANCED_XA, SharedFunctionalGroupsSequence=Sequence([shared]),
+        PerFrameFunctionalGroupsSequence=Sequence([Dataset()]),
+    )  # fmt: skip
+    assert np.allclose(grey_of(path), ramp(399.5, 599.5), atol=1e-6)
+
+
+def test_arrays_follow_the_rule_of_files(tmp_path: Path) -> None:
+    frames = np.stack([STORED, STORED[::-1]])
+    source, file = Angiogram.from_array(frames), read_angiogram(xa(tmp_path / "a.dcm", frames))
+    assert all(np.array_equal(source.grey(index), file.grey(index)) for index in (0, 1))
+    small = (STORED // 4).astype(np.uint8)[None]
+    assert np.allclose(Angiogram.from_array(small).grey(0).T, small[0] / 255, atol=1e-6)
+
+
+def test_luminance_is_that_of_bt601_and_alpha_is_left_out() -> None:
+    colour = np.array([10, 20, 30, 255], np.uint8).reshape(4, 1, 1)
+    assert luminance(colour).item() == pytest.approx(0.299 * 10 + 0.587 * 20 + 0.114 * 30, rel=1e-6)
+    assert luminance(np.array([7, 128], np.uint8).reshape(2, 1, 1)).item() == 7
+
+
+def test_constant_files_are_refused_and_dark_frames_of_a_cine_are_not(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="constant image, every pixel is 300"):
+        grey_of(xa(tmp_path / "a.dcm", np.full_like(STORED, 300)))
+    cine = xa(tmp_path / "c.dcm", np.stack([np.full_like(STORED, 300), STORED]))
+    assert np.ptp(grey_of(cine, 0)) == 0 and np.ptp(grey_of(cine, 1)) > 0.9
+
+
+# Attenuation
+
+
+def test_attenuation_is_linear_in_the_thickness_for_lin_and_log(tmp_path: Path) -> None:
+    thickness = np.linspace(0, 2, 2400).reshape(40, 60)
+    beam = np.round(60000 * np.exp(-thickness)).astype(np.uint16)
+    logarithm = np.round(20000 * (1 + np.log(beam / 65535.0) / 4)).astype(np.uint16)
+    for name, stored in (("LIN", beam), ("LOG", logarithm)):
+        path = xa(
+            tmp_path / f"{name}.dcm", stored, PixelIntensityRelationship=name, WindowCenter=9000, WindowWidth=9000
+        )
+        found = read_angiogram(path).attenuation(0)
+        assert found.proportional and name in found.note
+        line = np.polynomial.Polynomial.fit(thickness.ravel(), found.values.T.ravel(), 1)
+        assert np.abs(line(thickness) - found.values.T).max() < 2e-3 * np.ptp(found.values)
+        assert line.convert().coef[1] > 0
+
+
+def test_the_sign_of_the_relationship_turns_attenuation(tmp_path: Path) -> None:
+    path = xa(tmp_path / "a.dcm", PixelIntensityRelationship="LOG", PixelIntensityRelationshipSign=-1)
+    found = read_angiogram(path).attenuation(0).values.T
+    assert np.array_equal(found, STORED - 300)
+
+
+@pytest.mark.parametrize("relationship", ["DISP", "", "LOG_E REL"])
+def test_unknown_relationships_give_the_shown_darkness_and_say_so(relationship: str, tmp_path: Path) -> None:
+    attributes = {"PixelIntensityRelationship": relationship} if relationship else {}
+    found = read_angiogram(xa(tmp_path / "a.dcm", **attributes)).attenuation(0)
+    assert not found.proportional and "shown grey" in found.note
+    assert np.allclose(found.values.T, 1 - PLAIN, atol=1e-6)
