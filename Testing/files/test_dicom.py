@@ -122,7 +122,7 @@ def test_detector_spacing_is_not_patient_spacing(tmp_path: Path) -> None:
     [
         ({"Modality": "CT"}, "modality is 'CT'"),
         ({"PixelData": None}, "no pixel data"),
-        ({"PixelData": b"\0\0\0\0"}, "cannot be decoded"),
+        ({"PixelData": b"\0\0\0\0"}, "NumberOfFrames is 3, but the pixel data hold 4 bytes"),
     ],
 )
 def test_bad_objects(attributes: dict[str, object], text: str, tmp_path: Path) -> None:

@@ -123,6 +123,10 @@ def _frame(marker: int, segment: bytes, marked: bool) -> Codestream:
         raise UndecodableError(f"{how} JPEG is not supported; convert the file to another transfer syntax")
     if precision not in ((8, 12, 16) if kind == "JPEG" else range(2, 17)):
         raise UndecodableError(f"its {kind} stream states {precision} bits a sample")
+    if kind == "JPEG" and precision == 16:
+        precision = 12  # no such JPEG exists (T.81 table B.2): gdcm writes it into its own pictures of 12 bits
+    if kind == "JPEG" and precision == 12 and samples > 1:
+        raise UndecodableError("colour JPEG of 12 bits is not supported")
     return Codestream(kind, columns, rows, samples, precision, marked=marked or names == b"RGB")
 
 

@@ -31,7 +31,7 @@ from ...errors import shown
 from ..frames import MAX_FRAME_BYTES
 from .codestreams import Codestream, UndecodableError
 
-__all__ = ["decode_stream", "interpreter", "stop"]
+__all__ = ["deaths", "decode_stream", "interpreter", "stop"]
 
 _START_SECONDS = 60.0
 _PATIENCE = (
@@ -91,6 +91,11 @@ def stop() -> None:
             _current = None
 
 
+def deaths() -> int:
+    """How many decoding processes frames have ended so far, for tests and logs."""
+    return _deaths
+
+
 class _Decoder:
     """The parent's side of one decoding process."""
 
@@ -136,6 +141,8 @@ class _Decoder:
             self.stop()  # interrupted: its reply would answer the next request
             raise
         if not reply.endswith(b"\n"):
+            global _deaths
+            _deaths += 1
             self.stop()
             raise UndecodableError(self._cause(request["seconds"]))
         answer = json.loads(reply)
@@ -191,6 +198,7 @@ def _quoted(said: str) -> str:
 
 _lock = threading.Lock()
 _current: _Decoder | None = None
+_deaths = 0
 
 
 def _decoder() -> _Decoder:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ __all__ = ["DOUBLE_FLOAT_PIXELS", "FLOAT_PIXELS", "PIXELS", "PixelPlace", "infla
 
 FLOAT_PIXELS, DOUBLE_FLOAT_PIXELS, PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
+_quiet = threading.Lock()
+"""Filters of warnings are the process's: two threads that change and restore them would leave them changed."""
 _INFLATED_HEADER = 64 * 2**20
 """Bytes of a deflated data set that are inflated to find its pixel data; headers have some kilobytes."""
 
@@ -62,9 +66,11 @@ def read_header(path: Path) -> tuple[Dataset, PixelPlace | None]:
     """
     try:
         # pydicom warns, on the user's terminal, of each value that breaks a rule; what matters is checked where used.
-        with open(path, "rb") as file, warnings.catch_warnings():
+        with open(path, "rb") as file, _quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _parse(path, _Bounded(file))  # type: ignore[arg-type]
+            data, place = _parse(path, _Bounded(file))  # type: ignore[arg-type]
+            _convert(data)
+            return data, place
     except DataError:
         raise
     except FileNotFoundError as error:
@@ -170,6 +176,14 @@ def _parse(path: Path, stream: BinaryIO) -> tuple[Dataset, PixelPlace | None]:
     if not place and _ends_early(path, data):
         raise DataError(f"{path}: the file is cut off within its DICOM header.")
     return data, place[-1] if place else None
+
+
+def _convert(data: Dataset) -> None:
+    """Convert the values now, while warnings are off; pydicom does it when a value is first asked for."""
+    for tag in list(data.keys()):
+        if getattr(data.get_item(tag), "VR", None) != "SQ":
+            with contextlib.suppress(Exception):  # stays as it was, and fails again where it is used
+                data[tag]
 
 
 def _stop(stream: BinaryIO, place: list[PixelPlace], deflated_at: int | None) -> Any:
