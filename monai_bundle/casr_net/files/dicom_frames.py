@@ -45,6 +45,7 @@ class DicomFrames:
     Attributes:
         count, size, samples, dtype: as the protocol has them.
         bits: that the values use, such as 12; 0 for floating-point pixels.
+        pixels: words of the frames, as the file has them.
         photometric: of the values: "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR" or "RGB".
         warnings: what was not as the header states, one line each. Frames that decoders complain of come later.
 
@@ -62,7 +63,7 @@ class DicomFrames:
         self._probed: dict[int, np.ndarray] = {}
         try:
             self._open_pixels(place)
-            check_extent(path, self.size, self.count, self.samples, self._pixels.words_dtype.itemsize)
+            check_extent(path, self.size, self.count, self.samples, self.pixels.words_dtype.itemsize)
             self._bits = self._decide_bits()
         except UndecodableError as error:
             self.close()
@@ -75,15 +76,15 @@ class DicomFrames:
 
     @property
     def count(self) -> int:
-        return self._pixels.count
+        return self.pixels.count
 
     @property
     def samples(self) -> int:
-        return self._pixels.samples
+        return self.pixels.samples
 
     @property
     def dtype(self) -> np.dtype:
-        words = self._pixels.words_dtype
+        words = self.pixels.words_dtype
         return np.dtype(f"i{words.itemsize}") if self._bits.signed and words.kind == "u" else words
 
     def frame(self, index: int) -> np.ndarray:
@@ -98,7 +99,7 @@ class DicomFrames:
 
     def _open_pixels(self, place: PixelPlace) -> None:
         pixel, parts = self._pixel, self._parts
-        self._pixels: NativePixels | RLEPixels | StreamPixels
+        self.pixels: NativePixels | RLEPixels | StreamPixels
         if place.length is not None and place.offset + place.length > parts.size:
             raise DataError(
                 f"{self._path}: the file is cut off: {parts.size} bytes, but its header states "
@@ -118,11 +119,11 @@ class DicomFrames:
         frames, warnings = find_frames(self._path, parts.stream, fragments, tables, pixel.frames, ended)
         self.warnings += warnings
         if rle:
-            self._pixels = RLEPixels(parts, frames, pixel)
+            self.pixels = RLEPixels(parts, frames, pixel)
             return
-        self._pixels = StreamPixels(parts, frames, pixel)
-        self._pixels.complaints = self.warnings
-        self._compare(self._pixels)
+        self.pixels = StreamPixels(parts, frames, pixel)
+        self.pixels.complaints = self.warnings
+        self._compare(self.pixels)
 
     def _open_native(self, place: PixelPlace, length: int) -> None:
         pixel = self._pixel
@@ -136,7 +137,7 @@ class DicomFrames:
         count, warnings = count_frames(self._path, pixel, length)
         self.warnings += warnings
         swapped = pixel.big_endian and place.vr == "OW" and pixel.allocated <= 8
-        self._pixels = NativePixels(self._parts, place.offset, pixel, count, swapped)
+        self.pixels = NativePixels(self._parts, place.offset, pixel, count, swapped)
 
     def _compare(self, pixels: StreamPixels) -> None:
         """Say where the pictures are not what the header calls them; they are right."""
@@ -151,7 +152,7 @@ class DicomFrames:
             )
 
     def _decide_bits(self) -> StoredBits:
-        pixel, pixels = self._pixel, self._pixels
+        pixel, pixels = self._pixel, self.pixels
         if pixel.real:
             return StoredBits(pixel.allocated, True)
         container, signed = pixel.allocated, pixel.signed
@@ -180,14 +181,14 @@ class DicomFrames:
         if probed is not None:
             return probed
         try:
-            return self._pixels.words(index)
+            return self.pixels.words(index)
         except UndecodableError as error:
             raise DataError(f"{self._path}: frame {index + 1} of {self.count} cannot be decoded: {error}.") from error
 
     def _is_ybr(self) -> bool:
         """Whether the words are YCbCr: libjpeg has made RGB of it, and JPEG 2000 says itself what it transformed."""
-        if isinstance(getattr(self, "_pixels", None), StreamPixels):
-            picture = self._pixels.picture  # type: ignore[union-attr]
+        if isinstance(getattr(self, "pixels", None), StreamPixels):
+            picture = self.pixels.picture  # type: ignore[union-attr]
             if picture.kind == "JPEG" and picture.precision == 8:
                 return False
         return self._pixel.photometric in ("YBR_FULL", "YBR_FULL_422") and self._pixel.allocated == 8

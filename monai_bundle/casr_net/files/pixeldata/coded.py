@@ -76,7 +76,7 @@ class StreamPixels:
         Raises:
             UndecodableError: when the frame is damaged, or of another kind than the others.
         """
-        data = b"".join(self._parts.read(*part) for part in self._frames[index])
+        data = self.stream(index)
         picture = describe(data)
         self._check_size(picture)
         if (picture.samples, picture.itemsize) != (self.samples, self.picture.itemsize):
@@ -89,6 +89,10 @@ class StreamPixels:
             self.complaints.append(f"frame {index + 1} of {self.count} may be damaged: {complaint}")
         return words
 
+    def stream(self, index: int) -> bytes:
+        """The compressed picture of one frame, put together from its fragments."""
+        return b"".join(self._parts.read(*part) for part in self._frames[index])
+
     def _first_picture(self) -> Codestream:
         problem: UndecodableError | None = None
         for index in dict.fromkeys((0, self.count // 2, self.count - 1)):
@@ -98,7 +102,7 @@ class StreamPixels:
             except UndecodableError as error:
                 problem = problem or error
             try:  # long comments may come before the picture's description
-                return describe(b"".join(self._parts.read(*part) for part in self._frames[index]))
+                return describe(self.stream(index))
             except UndecodableError:
                 continue
         raise problem or UndecodableError("no frame is there")

@@ -1,9 +1,9 @@
-"""The decoding process: `python -m casr_net.files.pixeldata.decoder`; :mod:`.decoding` starts it and speaks to it.
+"""The decoding process, a script; :mod:`casr_net.files.pixeldata.decoding` starts it and speaks to it.
 
 Native decoders end the whole process on some damaged pictures (gdcm throws through C), so they run here. On standard
-input come requests, a line of JSON and the compressed frame; pixels go into memory shared with the parent, and a line
-of JSON says so on standard output. The process ends with its parent, whose end closes the input. It imports no numpy:
-it has to start fast after a death.
+input come requests, a line of JSON each; the compressed frame lies at the start of memory that is shared with the
+parent, its pixels are put there in its place, and a line of JSON says so on standard output. The process ends with its parent, whose end closes the input. It imports nothing but
+the decoder that is asked for, since it has to start fast after a death.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ["main"]
+__all__ = ["DECODERS", "main"]
 
 _SPARE_MEMORY = 256 * 2**20
 _MEMORY_PER_BYTE = 24  # of the decoded frame; JPEG 2000 takes 4 bytes a sample several times, gdcm copies through texts
@@ -34,26 +34,24 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what decoders print must not get between the replies
     shared = _shared(sys.argv[1], int(sys.argv[2]))
-    import gdcm  # noqa: F401 - loaded before memory is limited, as is Pillow
-    from PIL import Image
-
-    Image.MAX_IMAGE_PIXELS = None  # the parent knows the size, and has a limit of its own
-    Image.preinit()
-    base = _address_space()
     if resource is not None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold a patient's pixels
     replies.write(b"ready\n")
     requests = sys.stdin.buffer
     while line := requests.readline():
         request = json.loads(line)
-        data = requests.read(request["length"])
-        replies.write(json.dumps(_serve(request, data, shared, base)).encode() + b"\n")
+        data = shared[: request["length"]]
+        replies.write(json.dumps(_serve(request, data, shared)).encode() + b"\n")
 
 
-def _serve(request: dict[str, Any], data: bytes, shared: Any, base: int) -> dict[str, Any]:
-    _bound(request["seconds"], base + _SPARE_MEMORY + _MEMORY_PER_BYTE * request["size"])
+def _serve(request: dict[str, Any], data: bytes, shared: Any) -> dict[str, Any]:
     try:
-        pixels = _DECODERS[request["decoder"]](data, request)
+        _load(request["decoder"])
+    except ImportError as error:
+        return {"error": f"the package of its decoder ({request['decoder']}) cannot be loaded", "said": f"{error}"}
+    _bound(request["seconds"], _address_space() + _SPARE_MEMORY + _MEMORY_PER_BYTE * request["size"])
+    try:
+        pixels = DECODERS[request["decoder"]](data, request)
         if pixels is None:
             return {"error": "the decoder refuses it", "said": _said()}
         if len(pixels) != request["size"]:
@@ -66,6 +64,16 @@ def _serve(request: dict[str, Any], data: bytes, shared: Any, base: int) -> dict
     finally:
         _bound(0, -1)
     return {"said": _said()}
+
+
+def _load(decoder: str) -> None:
+    """Import what a decoder needs, before time and memory are limited."""
+    if decoder == "gdcm":
+        import gdcm  # noqa: F401
+    else:
+        from PIL import Image, JpegImagePlugin  # noqa: F401
+
+        Image.MAX_IMAGE_PIXELS = None  # the parent knows the size, and has a limit of its own
 
 
 def _pillow(data: bytes, request: dict[str, Any]) -> bytes:
@@ -106,7 +114,7 @@ def _gdcm(data: bytes, request: dict[str, Any]) -> bytes | None:
     return None if buffer is None else buffer.encode("utf-8", "surrogateescape")
 
 
-_DECODERS = {"pillow": _pillow, "gdcm": _gdcm}
+DECODERS = {"pillow": _pillow, "gdcm": _gdcm}
 
 
 def _shared(name: str, size: int) -> mmap.mmap:
