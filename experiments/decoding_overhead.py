@@ -3,7 +3,8 @@
     python experiments/decoding_overhead.py FILE.dcm [--rounds 200]
 
 Decodes the first frame of a compressed DICOM file again and again, in turn in this process and in the decoding process,
-by the same decoder, and prints medians, and the fastest of each, which a busy machine disturbs less. Limit: 5 ms for a frame of 512 x 512.
+by the same decoder, and prints medians, and the fastest of each, which a busy machine disturbs less. Limit: 5 ms for a
+frame of 512 x 512.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Native decoders end the whole process on some damaged pictures (gdcm throws through C), so they run here. On standard
 input come requests, a line of JSON each; the compressed frame lies at the start of memory that is shared with the
-parent, its pixels are put there in its place, and a line of JSON says so on standard output. The process ends with its parent, whose end closes the input. It imports nothing but
-the decoder that is asked for, since it has to start fast after a death.
+parent, its pixels are put there in its place, and a line of JSON says so on standard output. The process ends with its
+parent, whose end closes the input. It imports nothing but the decoder that is asked for, since it has to start fast
+after a death.
 """
 
 from __future__ import annotations

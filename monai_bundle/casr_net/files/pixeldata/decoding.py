@@ -175,13 +175,13 @@ class _Decoder:
     def _wait(self, seconds: float) -> bytes:
         """The next line; an end without one where the process died, or was ended here after that time."""
         self._late = False
-        if sys.platform != "win32":  # a thread for each frame would cost more than all the rest here
+        if hasattr(select, "poll"):
             poll = select.poll()
             poll.register(self._output, select.POLLIN)
             if not poll.poll(1000 * seconds):
                 self._give_up()
             return self._output.readline()
-        timer = threading.Timer(seconds, self._give_up)  # pipes cannot be polled there
+        timer = threading.Timer(seconds, self._give_up)  # Windows; a thread a frame costs more than all the rest here
         timer.daemon = True
         timer.start()
         try:
