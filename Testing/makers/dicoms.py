@@ -65,8 +65,9 @@ def write(path: Path, data: Dataset) -> Path:
     """Write a data set in the transfer syntax that its file meta information states."""
     syntax = data.file_meta.TransferSyntaxUID
     data.preamble = b"\0" * 128
-    data["PixelData"].VR = "OB" if syntax.is_compressed or data.BitsAllocated <= 8 else "OW"
-    data["PixelData"].is_undefined_length = syntax.is_compressed and syntax.is_encapsulated
+    if "PixelData" in data:
+        data["PixelData"].VR = "OB" if syntax.is_compressed or data.BitsAllocated <= 8 else "OW"
+        data["PixelData"].is_undefined_length = syntax.is_compressed and syntax.is_encapsulated
     if _PYDICOM_2:
         data.is_little_endian, data.is_implicit_VR = syntax != ExplicitVRBigEndian, syntax == ImplicitVRLittleEndian
         data.save_as(path, write_like_original=False)

@@ -163,8 +163,9 @@ def _parse(path: Path, stream: BinaryIO) -> tuple[Dataset, PixelPlace | None]:
         data = read_partial(content, _stop(content, place, start), force=True)
         data.file_meta.update(meta)
     else:
-        stream.seek(0)
-        data = read_partial(stream, _stop(stream, place, None), force=True)
+        content = stream
+        content.seek(0)
+        data = read_partial(content, _stop(content, place, None), force=True)
     if not marked and not ("Rows" in data and place):
         raise DataError(f"{path}: not a DICOM file (no DICM marker, no image).")
     if "TransferSyntaxUID" not in data.file_meta:
@@ -173,7 +174,7 @@ def _parse(path: Path, stream: BinaryIO) -> tuple[Dataset, PixelPlace | None]:
             data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
         else:
             data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    if not place and _ends_early(path, data):
+    if not place and _ends_early(data, content.seek(0, io.SEEK_END)):
         raise DataError(f"{path}: the file is cut off within its DICOM header.")
     return data, place[-1] if place else None
 
@@ -213,13 +214,13 @@ def _inflated_header(path: Path, stream: BinaryIO, start: int) -> BinaryIO:
     return content
 
 
-def _ends_early(path: Path, data: Dataset) -> bool:
-    """Whether the last element reaches beyond the end of the file; pydicom takes what is there for its value."""
+def _ends_early(data: Dataset, size: int) -> bool:
+    """Whether the last element does not end with the stream; pydicom takes what is there for its value."""
     if not len(data):
-        return path.stat().st_size > 132
+        return True
     last = data.get_item(max(data.keys()))
-    value, length = getattr(last, "value", None), getattr(last, "length", 0)
-    return isinstance(value, bytes) and length != _UNDEFINED and len(value) < length
+    place, length = getattr(last, "value_tell", None), getattr(last, "length", _UNDEFINED)
+    return place is not None and length != _UNDEFINED and place + length != size
 
 
 def _encoding(data: Dataset) -> tuple[bool | None, bool | None]:
