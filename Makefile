@@ -14,7 +14,7 @@ LABEL_APP := monai_bundle/label_app
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: demo test lint unit label label-test clean
+.PHONY: demo test lint unit fuzz label label-test clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/casr segment monai_bundle/sample/images --output results/demo --overlay --probability --overwrite
@@ -35,6 +35,13 @@ unit: $(VENV)/.test $(LABEL_VENV)/.label
 # need the Debian packages orthanc and orthanc-dicomweb, and skip with that reason where they are not.
 label-test: $(VENV)/.test $(LABEL_VENV)/.label
 	$(BIN)/python -m pytest Testing/label
+
+# Damaged files of every format, for hours if you like: make fuzz COUNT=20000 [SEED=1] [FORMATS=dicom,tiff]
+COUNT ?= 5000
+SEED ?= 10
+FORMATS ?=
+fuzz: $(VENV)/.test
+	CASR_FUZZ_COUNT=$(COUNT) CASR_FUZZ_SEED=$(SEED) CASR_FUZZ_FORMATS=$(FORMATS) $(BIN)/python -m pytest -s Testing/fuzz
 
 label: $(LABEL_VENV)/.label
 	@test -n "$(STUDIES)" || { echo "usage: make label STUDIES=FOLDER [PORT=8000] [HOST=127.0.0.1]" >&2; exit 2; }

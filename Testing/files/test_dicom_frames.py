@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import time
 import tracemalloc
@@ -14,6 +15,7 @@ import numpy as np
 import pydicom
 import pytest
 from makers.dicoms import cine, compressed, encode, encode_rle, items, write, xa
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
@@ -353,6 +355,23 @@ def test_pictures_say_whether_they_are_colours(tmp_path: Path) -> None:
     source = opened(write(tmp_path / "b.dcm", grey))
     assert (source.samples, source.photometric) == (1, "MONOCHROME2")
     assert abs(pixels(source).astype(int) - cine(2, 40, 48, 8)).mean() < 2
+
+
+def test_colours_of_jpeg_are_coded_as_its_markers_say_and_else_as_the_header_does(tmp_path: Path) -> None:
+    frames = cine(1, 40, 48, 8, samples=3)
+    stream = io.BytesIO()
+    Image.fromarray(frames[0]).save(stream, "JPEG", quality=95, keep_rgb=True)
+    named = stream.getvalue()  # components are RGB, and called R, G and B
+    bare = named.replace(b"\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0\0", b"").replace(
+        b"R\x11\0G\x11\0B\x11\0", b"\1\x11\0\2\x11\0\3\x11\0"
+    )
+    bare = bare.replace(b"\x03R\0G\0B\0\0\x3f\0", b"\x03\1\0\2\0\3\0\0\x3f\0")
+    assert len(named) - len(bare) == 16 and b"R\0G\0" not in bare
+    marked = encode(frames[0], "jpeg")  # YCbCr, with JFIF's marker
+    for picture, photometric in ((named, "YBR_FULL_422"), (bare, "RGB"), (marked, "RGB"), (marked, "YBR_FULL_422")):
+        data = compressed(frames, "jpeg", 8, streams=[picture], PhotometricInterpretation=photometric)
+        found = pixels(opened(write(tmp_path / "a.dcm", data)))
+        assert abs(found.astype(int) - frames).mean() < 6, photometric
 
 
 def test_pictures_of_another_size_are_refused_before_they_are_decoded(

@@ -1,7 +1,7 @@
 """Damaged files of every format: pixels or one line of error, quickly, and nobody dies.
 
-`make test` runs a few hundred mutations, `make fuzz COUNT=20000` more; SEED and FORMATS (names, separated by commas)
-choose others. A case that failed is kept in the folder that CASR_FUZZ_KEEP names.
+`make test` runs a few hundred mutations, `make fuzz COUNT=20000` more; SEED and FORMATS (beginnings of the names below,
+separated by commas) choose others. A file that failed is kept in the folder that CASR_FUZZ_KEEP names.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from casr_net.errors import CASRError, DataError
 from casr_net.files.images import read_angiogram
 from casr_net.files.pixeldata import decoding
 
-COUNT = int(os.environ.get("COUNT", "400"))
-SEED = int(os.environ.get("SEED", "10"))
+COUNT = int(os.environ.get("CASR_FUZZ_COUNT", "400"))
+SEED = int(os.environ.get("CASR_FUZZ_SEED", "10"))
 SECONDS = 2.0
 LENGTH = 400
 
@@ -43,7 +43,7 @@ def _fragments(folder: Path) -> Path:
     whole = [bytes(part) for part in _streams(data.PixelData)]
     parts = [part for stream in whole for part in (stream[:400], stream[400:])]
     table = [0, sum(len(part) + len(part) % 2 + 8 for part in parts[:2])]
-    data.PixelData = items(parts, table) + data.PixelData[len(items(whole)) :]
+    data.PixelData = items(parts, table)
     return write(folder / "a.dcm", data)
 
 
@@ -106,7 +106,8 @@ FORMATS: dict[str, Callable[[Path], Path]] = {
     "nrrd": _nrrd("raw"),
     "nrrd-gz": _nrrd("gzip"),
 }
-CHOSEN = [name for name in FORMATS if any(name.startswith(part) for part in os.environ.get("FORMATS", "").split(","))]
+WANTED = tuple(os.environ.get("CASR_FUZZ_FORMATS", "").split(","))
+CHOSEN = [name for name in FORMATS if name.startswith(WANTED)]
 
 
 def mutate(whole: bytes, rng: random.Random) -> bytes:
@@ -142,7 +143,12 @@ def judge(path: Path) -> str:
         image = read_angiogram(path)
         for index in range(min(image.frames, 20)):
             image.stored(index)
+            image.grey(index)
+        said = list(image.warnings)
         image.close()
+        wrong = [line for line in said if not line.isprintable() or len(line) > LENGTH]
+        if wrong:
+            return f"warning: {wrong[0][:600]!r}"
     except DataError as error:
         text = str(error)
         if not text.isprintable() or len(text) - len(str(path)) > LENGTH or str(path) not in text:

@@ -95,9 +95,7 @@ def compressed(
     data = xa(frames, bits, **attributes)
     data.file_meta.TransferSyntaxUID = pydicom.uid.UID(SYNTAXES[kind])
     streams = streams or [encode(frame, kind, bits) for frame in frames]
-    data.PixelData = items(streams, table) + b"\xfe\xff\xdd\xe0\0\0\0\0"
-    if not _PYDICOM_2:  # pydicom writes the end of the sequence itself
-        data.PixelData = data.PixelData[:-8]
+    data.PixelData = items(streams, table)  # pydicom marks the end of the sequence
     return data
 
 

@@ -50,7 +50,8 @@ def _serve(request: dict[str, Any], data: bytes, shared: Any) -> dict[str, Any]:
         _load(request["decoder"])
     except ImportError as error:
         return {"error": f"the package of its decoder ({request['decoder']}) cannot be loaded", "said": f"{error}"}
-    _bound(request["seconds"], _address_space() + _SPARE_MEMORY + _MEMORY_PER_BYTE * request["size"])
+    used = _address_space()
+    _bound(request["seconds"], used and used + _SPARE_MEMORY + _MEMORY_PER_BYTE * request["size"])
     try:
         pixels = DECODERS[request["decoder"]](data, request)
         if pixels is None:
@@ -125,24 +126,25 @@ def _shared(name: str, size: int) -> mmap.mmap:
 
 
 def _bound(seconds: float, memory: int) -> None:
-    """Limit computing time and memory of what follows, where the system can; 0 seconds and -1 bytes lift the limits.
+    """Limit computing time and memory of what follows, where the system can; 0 seconds and -1 bytes lift the limits, 0
+    bytes leave memory alone.
 
     Time is that of the processor, so that a busy machine does not make a good frame fail; at its end the process dies,
     also as an orphan. The parent waits some times longer.
     """
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
-    if resource is not None:
+    if resource is not None and memory:
         with suppress(OSError, ValueError):
             _, hard = resource.getrlimit(resource.RLIMIT_AS)
             resource.setrlimit(resource.RLIMIT_AS, (hard if memory < 0 else memory, hard))
 
 
 def _address_space() -> int:
-    """Bytes of addresses in use: what an empty limit would have to allow."""
+    """Bytes of addresses in use, which a limit has to allow; 0 where the system (macOS) does not tell."""
     with suppress(OSError, ValueError, IndexError), open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * mmap.PAGESIZE
-    return 2**30
+    return 0
 
 
 def _said() -> str:
