@@ -351,6 +351,10 @@ def test_pictures_say_whether_they_are_colours(tmp_path: Path) -> None:
     assert (source.samples, source.photometric) == (3, "RGB")
     assert "but the JPEG pictures are colours" in source.warnings[0]
     assert abs(pixels(source).astype(int) - frames).mean() < 6  # chroma is stored coarsely
+    data = compressed(frames, "rle", 8, SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2")
+    source = opened(write(tmp_path / "a.dcm", data))
+    assert (pixels(source) == frames).all()
+    assert "but the RLE pictures are colours" in source.warnings[0]
     grey = compressed(cine(2, 40, 48, 8), "jpeg", 8, SamplesPerPixel=3, PhotometricInterpretation="YBR_FULL_422")
     source = opened(write(tmp_path / "b.dcm", grey))
     assert (source.samples, source.photometric) == (1, "MONOCHROME2")

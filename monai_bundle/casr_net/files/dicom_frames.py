@@ -120,6 +120,7 @@ class DicomFrames:
         self.warnings += warnings
         if rle:
             self.pixels = RLEPixels(parts, frames, pixel)
+            self._compare_samples("RLE")
             return
         self.pixels = StreamPixels(parts, frames, pixel)
         self.pixels.complaints = self.warnings
@@ -142,14 +143,17 @@ class DicomFrames:
     def _compare(self, pixels: StreamPixels) -> None:
         """Say where the pictures are not what the header calls them; they are right."""
         picture, pixel = pixels.picture, self._pixel
-        if picture.samples != pixel.samples:
-            stated = f"SamplesPerPixel {pixel.samples}, {pixel.photometric or 'no PhotometricInterpretation'}"
-            kind = "grey" if picture.samples == 1 else "colours"
-            self.warnings.append(f"the header states {shown(stated)}, but the {picture.kind} pictures are {kind}")
+        self._compare_samples(picture.kind)
         if not pixel.syntax.is_compressed:
             self.warnings.append(
                 f"the transfer syntax is {shown(pixel.syntax.name)}, but the pixels are {picture.kind}"
             )
+
+    def _compare_samples(self, kind: str) -> None:
+        pixel, found = self._pixel, "grey" if self.samples == 1 else "colours"
+        if self.samples != pixel.samples:
+            stated = f"SamplesPerPixel {pixel.samples}, {pixel.photometric or 'no PhotometricInterpretation'}"
+            self.warnings.append(f"the header states {shown(stated)}, but the {kind} pictures are {found}")
 
     def _decide_bits(self) -> StoredBits:
         pixel, pixels = self._pixel, self.pixels

@@ -18,7 +18,8 @@ _COMPLAINTS = 5
 
 
 class RLEPixels:
-    """Frames of RLE pixel data, decoded in this process.
+    """Frames of RLE pixel data, decoded in this process. Colours that the header calls grey are colours: their first
+    frame has three times as many segments.
 
     Args:
         parts: the open file.
@@ -30,6 +31,9 @@ class RLEPixels:
         self._parts, self._frames, self._pixel = parts, frames, pixel
         self.count, self.samples = len(frames), pixel.samples
         self.words_dtype = np.dtype(f"u{max(pixel.allocated // 8, 1)}")
+        offset, length = frames[0][0]
+        if parts.read(offset, min(length, 4)) == bytes([3 * self.words_dtype.itemsize, 0, 0, 0]):
+            self.samples = 3
 
     def words(self, index: int) -> np.ndarray:
         """(rows, columns, samples) words of one frame; colours as they are coded.
@@ -39,7 +43,7 @@ class RLEPixels:
         """
         pixel = self._pixel
         data = b"".join(self._parts.read(*part) for part in self._frames[index])
-        return decode_rle(data, (pixel.columns, pixel.rows), pixel.samples, self.words_dtype.itemsize)
+        return decode_rle(data, (pixel.columns, pixel.rows), self.samples, self.words_dtype.itemsize)
 
 
 class StreamPixels:
