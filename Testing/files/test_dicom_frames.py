@@ -219,6 +219,8 @@ HALF = [len(part) + len(part) % 2 + 8 for part in HALVES]
         (HALVES, [0, sum(HALF[:2]), sum(HALF[:4])], 3, ""),
         (HALVES, [0, HALF[0], sum(HALF[:3])], 3, "offset table does not fit"),
         ([b"".join(STREAMS)], None, 3, ""),
+        ([b"".join(STREAMS)], None, None, "NumberOfFrames is missing; the pixel data hold 3 frames"),
+        ([b"".join(STREAMS)], [0], 1, "NumberOfFrames is 1, but the pixel data hold 3 frames"),
         ([b"".join(STREAMS)], None, 5, "NumberOfFrames is 5, but the pixel data hold 3 frames"),
     ],
 )

@@ -2,7 +2,8 @@
 
 PS3.5 A.4: a sequence of items, the first of which is the basic offset table (often empty), then fragments. A frame has
 one fragment or several; a fragment belongs to one frame. Many files break a rule: their tables point nowhere, their
-number of frames is wrong. So the fragments' own beginnings are looked at as well, and no fragment is read here.
+number of frames is wrong. So the fragments' own beginnings are looked at as well. The fragments are not read here, but
+for a single one, which may hold several frames.
 """
 
 from __future__ import annotations
@@ -123,6 +124,8 @@ def find_frames(
     starts = [index for index, part in enumerate(fragments) if part.starts]
     ways.append(_grouped(fragments, sorted({0, *starts})))
     single = _grouped(fragments, list(range(len(fragments))))
+    if starts and len(single) == 1:  # a frame, or all frames of a system that knows no fragments
+        ways = [_split(stream, single)]
     if stated is None:
         if len(ways[0]) > 1:
             warnings.append(f"NumberOfFrames is missing; the pixel data hold {len(ways[0])} frames, all are read")
@@ -166,7 +169,7 @@ def _grouped(fragments: list[Fragment], starts: list[int]) -> list[Segments]:
 
 
 def _split(stream: BinaryIO, single: list[Segments]) -> list[Segments]:
-    """Frames that share a fragment; only asked where frames are missing, since it reads the fragments."""
+    """Frames that share a fragment; only asked of a single one, or where frames are missing: it reads the fragments."""
     frames: list[Segments] = []
     for (offset, length), *_ in single:
         stream.seek(offset)
