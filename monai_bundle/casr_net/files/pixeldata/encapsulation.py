@@ -125,7 +125,8 @@ def find_frames(
     ways.append(_grouped(fragments, sorted({0, *starts})))
     single = _grouped(fragments, list(range(len(fragments))))
     if starts and len(single) == 1:  # a frame, or all frames of a system that knows no fragments
-        ways = [_split(stream, single)]
+        single = _split(stream, single)
+        ways = [single]
     if stated is None:
         if len(ways[0]) > 1:
             warnings.append(f"NumberOfFrames is missing; the pixel data hold {len(ways[0])} frames, all are read")
