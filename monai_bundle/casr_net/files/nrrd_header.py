@@ -35,6 +35,11 @@ ENCODINGS = {
     "raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2",
     "txt": "text", "text": "text", "ascii": "text", "hex": "hex",
 }  # fmt: skip
+SPACES = {
+    "right-anterior-superior": (-1, -1), "ras": (-1, -1), "rast": (-1, -1),
+    "left-anterior-superior": (1, -1), "las": (1, -1), "last": (1, -1),
+}  # fmt: skip
+"""Signs of the first two axes of the spaces that are not LPS, and that name directions at all."""
 CINE = "an axis of kind 'list' or 'time' in a NRRD header"
 
 
@@ -161,16 +166,15 @@ def _geometry(stored: Stored, fields: dict[str, str]) -> None:
     if "space directions" in fields and len(vectors) == len(stored.shape):
         finite = {axis: vector for axis, vector in enumerate(vectors) if vector and np.isfinite(vector).all()}
         wanted = [axis for axis in lengths if axis in finite][:3]
-        table = [finite[axis] for axis in wanted]
+        table = [_in_lps(finite[axis], fields) for axis in wanted]
         if [len(vector) for vector in table] == [3, 3]:  # ITK wants as many axes as the space has
             table.append(np.cross(table[0], table[1]).tolist())
         lines = [f"space directions: {' '.join(map(_vector, table))}"]
-        space = re.sub(r"-time$|(?<=^.{3})t$", "", fields.get("space", "").lower())
         size = min(map(len, table), default=0)
-        lines.insert(0, f"space: {space}" if space else f"space dimension: {size}")
+        lines.insert(0, "space: left-posterior-superior" if size == 3 else f"space dimension: {size}")
         origin = [vector for vector in _vectors(fields.get("space origin", "")) if vector]
         if origin and all(math.isfinite(value) for value in origin[0]):
-            lines.append(f"space origin: {_vector(origin[0][:size])}")
+            lines.append(f"space origin: {_vector(_in_lps(origin[0][:size], fields))}")
         elif "space origin" in fields:
             stored.warnings.append("the origin in its header cannot be used and was taken for 0")
     else:
@@ -197,6 +201,12 @@ def _geometry(stored: Stored, fields: dict[str, str]) -> None:
         stored.affine = itk_affine("\n".join(header) + "\n\n", ".nrrd")
     except RuntimeError:
         stored.warnings.append("the geometry in its header cannot be used; spacing 1 and plain axes were taken")
+
+
+def _in_lps(vector: list[float], fields: dict[str, str]) -> list[float]:
+    """A vector of the space that the header names, in ITK's. ITK could, but that of SimpleITK 2.4 mirrors LAS."""
+    signs = SPACES.get(fields.get("space", "").lower().removesuffix("-time"), (1, 1))
+    return [value * sign for value, sign in zip(vector, (*signs, 1), strict=False)]
 
 
 def _vectors(text: str) -> list[list[float] | None]:

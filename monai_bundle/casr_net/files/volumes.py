@@ -49,7 +49,7 @@ def open_volume(path: str | Path, slices_as_frames: bool = False) -> Opened:
     except Exception as error:  # damaged headers find ways that nobody thought of
         words = " ".join(str(error).split()).rstrip(".")
         reason = shown(words, 120).strip("'\"") if words else type(error).__name__
-        raise DataError(f"{path}: the file is damaged: its header cannot be ({reason}).") from error
+        raise DataError(f"{path}: the file is damaged: its header cannot be read ({reason}).") from error
     plain = source.dtype == np.uint8 and not isinstance(source, _ScaledFrames)
     return Opened(source, stored.format, affine, 8 if plain else 0, warnings=stored.warnings)
 
