@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["LPS_TO_RAS", "usable_affine"]
+__all__ = ["LPS_TO_RAS", "axis_length", "usable_affine"]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -33,7 +33,7 @@ def usable_affine(affine: np.ndarray) -> tuple[np.ndarray, str | None]:
         result[:3, 3] = given[:3, 3]
     else:
         faults.append("its origin is not finite and was taken for 0")
-    lengths = np.array([_length(axis) for axis in given[:3, :3].T])
+    lengths = np.array([axis_length(axis) for axis in given[:3, :3].T])
     units = given[:3, :3] / np.where(lengths > 0, lengths, 1)
     if not lengths[:2].all() or np.linalg.norm(np.cross(units[:, 0], units[:, 1])) < FLATTEST:
         result[:3, :3] = LPS_TO_RAS[:3, :3]
@@ -49,8 +49,8 @@ def usable_affine(affine: np.ndarray) -> tuple[np.ndarray, str | None]:
     return result, "; ".join(faults) or None
 
 
-def _length(axis: np.ndarray) -> float:
-    """0 for an axis that has none."""
+def axis_length(axis: np.ndarray) -> float:
+    """Millimetres from one index to the next; 0 for an axis that has no length, or none that a pixel can have."""
     length = float(np.abs(axis).max()) if np.isfinite(axis).all() else 0.0
     length = float(np.linalg.norm(axis)) if SMALLEST / 2 < length < LARGEST else 0.0
     return length if SMALLEST <= length <= LARGEST else 0.0

@@ -9,7 +9,6 @@ https://nifti.nimh.nih.gov/nifti-1
 from __future__ import annotations
 
 import gzip
-import io
 import zlib
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ def read_nifti_header(path: Path) -> Stored:
             start = stream.read(LARGEST_HEADER)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: cannot be read as an image: its gzip data are damaged or cut off.") from error
-    if len(start) < 348 or not is_nifti(start):
+    if not is_nifti(start) or len(start) < (348 if b"\x5c" in start[:4] else LARGEST_HEADER):
         raise DataError(f"{path}: cannot be read as an image: no NIfTI header in it.")
     header = _header(start)
     if header["magic"].item()[:3] in (b"ni1", b"ni2"):
@@ -78,7 +77,7 @@ def _header(start: bytes) -> Any:
     small = int.from_bytes(start[:4], "little") == 348 or int.from_bytes(start[:4], "big") == 348
     kind = Nifti1Header if small else Nifti2Header
     # Unchecked: nibabel's checks print to the terminal and mend without telling.
-    return kind.from_fileobj(io.BytesIO(start), check=False)
+    return kind(start[: 348 if small else 540], check=False)
 
 
 def _dtype(path: Path, header: Any) -> np.dtype:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, shown
-from .geometry import LPS_TO_RAS
+from .geometry import LPS_TO_RAS, axis_length
 from .stored import MAX_HEADER, Stored, beside, count_of, itk_affine, part_names
 from .streams import Part
 
@@ -164,9 +164,13 @@ def _geometry(stored: Stored, fields: dict[str, str]) -> None:
     lengths = [axis for axis, kind in enumerate(stored.kinds) if kind == "domain"]
     vectors = _vectors(fields.get("space directions", ""))
     if "space directions" in fields and len(vectors) == len(stored.shape):
-        finite = {axis: vector for axis, vector in enumerate(vectors) if vector and np.isfinite(vector).all()}
-        wanted = [axis for axis in lengths if axis in finite][:3]
-        table = [_in_lps(finite[axis], fields) for axis in wanted]
+        known = {axis: vector for axis, vector in enumerate(vectors) if vector and axis_length(np.array(vector))}
+        wanted = [axis for axis in lengths if axis in known][:3]
+        if any(vector is not None for axis, vector in enumerate(vectors) if axis in lengths and axis not in known):
+            stored.warnings.append(
+                f"space directions in its header cannot be used: {shown(fields['space directions'])}"
+            )
+        table = [_in_lps(known[axis], fields) for axis in wanted]
         if [len(vector) for vector in table] == [3, 3]:  # ITK wants as many axes as the space has
             table.append(np.cross(table[0], table[1]).tolist())
         lines = [f"space directions: {' '.join(map(_vector, table))}"]
@@ -214,8 +218,7 @@ def _vectors(text: str) -> list[list[float] | None]:
     found: list[list[float] | None] = []
     for part in re.findall(r"\([^()]*\)|[^\s()]+", text):
         numbers = [_number(word) for word in part.strip("()").split(",")[:3]]
-        known = [number for number in numbers if number is not None]
-        found.append(known if part.startswith("(") and len(known) == len(numbers) else None)
+        found.append([math.nan if number is None else number for number in numbers] if part[0] == "(" else None)
     return found
 
 

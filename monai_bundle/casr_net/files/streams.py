@@ -202,12 +202,13 @@ class StreamFrames:
         with contextlib.closing(cast(BinaryIO, io.BufferedReader(_Reader(self._blocks(needed)), BLOCK))) as stream:
             if self._axes[3]:
                 self._transpose(stream, target)
-                return
-            while needed and (block := stream.read(min(needed, BLOCK))):
-                target.write(block)
-                needed -= len(block)
-            if needed:
-                raise self._cut_off()
+            else:
+                while needed and (block := stream.read(min(needed, BLOCK))):
+                    target.write(block)
+                    needed -= len(block)
+                if needed:
+                    raise self._cut_off()
+            stream.read(1)  # nothing comes, but the checksum at the end of the stream is looked at
 
     def _transpose(self, stream: BinaryIO, target: BinaryIO) -> None:
         frames = self._axes[3]
@@ -255,11 +256,7 @@ class StreamFrames:
                 yield data[:left]
             left -= len(data)
             # Read to the end, since a checksum is there; but not for ever.
-            _check_end(self._path, -left if len(self._parts) == 1 else 0, share, self._frames_a_part())
-
-    def _frames_a_part(self) -> int:
-        frames = self._axes[3]
-        return 1 if frames is None else self._shape[frames]
+            _check_end(self._path, -left, share, max(self.count // len(self._parts), 1))
 
 
 def _forget(file: Path) -> None:
