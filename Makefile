@@ -1,4 +1,4 @@
-# On a fresh machine with Python 3.11: `make demo`, `make test`, and `make label STUDIES=FOLDER`.
+# On a fresh machine with Python 3.11, 3.12 or 3.13: `make demo`, `make test`, and `make label STUDIES=FOLDER`.
 PYTHON ?= python3.11
 ifeq (, $(shell command -v $(PYTHON) 2>/dev/null))
 PYTHON := python3
@@ -7,6 +7,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+OLDEST_VENV ?= .venv-oldest
+OLDEST_BIN := $(OLDEST_VENV)/bin
+OLDEST_PIP := $(OLDEST_BIN)/python -m pip install --quiet --disable-pip-version-check
+
 LABEL_VENV ?= .venv-label
 LABEL_BIN := $(LABEL_VENV)/bin
 LABEL_PIP := $(LABEL_BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -14,7 +18,7 @@ LABEL_APP := monai_bundle/label_app
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: demo test lint unit fuzz label label-test clean
+.PHONY: demo test test-oldest lint unit fuzz label label-test clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/casr segment monai_bundle/sample/images --output results/demo --overlay --probability --overwrite
@@ -47,17 +51,31 @@ label: $(LABEL_VENV)/.label
 	@test -n "$(STUDIES)" || { echo "usage: make label STUDIES=FOLDER [PORT=8000] [HOST=127.0.0.1]" >&2; exit 2; }
 	PYTHONPATH=$(LABEL_APP):monai_bundle $(LABEL_BIN)/python -m casr_label --studies "$(STUDIES)" --host $(HOST) --port $(PORT)
 
+# The package with the lowest versions that pyproject.toml allows of everything but torch, which is too large for that.
+test-oldest: $(OLDEST_VENV)/.oldest
+	PYTHONPATH=monai_bundle $(OLDEST_BIN)/python -m pytest -p no:cacheprovider Testing/files Testing/preprocessing \
+		Testing/refinement Testing/metrics Testing/cli
+
 # torch first and pinned: every later package finds it satisfied and pulls no other build.
-$(VENV)/.runtime: pyproject.toml
-	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), 'Python 3.11 or newer is needed'"
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; assert (3, 11) <= sys.version_info < (3, 14), 'Python 3.11, 3.12 or 3.13 is needed'"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
-	$(PIP) torch==2.13.0
-	$(PIP) --editable .
+	$(PIP) --constraint constraints.txt torch
+	$(PIP) --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/.test: $(VENV)/.runtime
-	$(PIP) --editable ".[test]"
+	$(PIP) --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+# The package itself is not installed there: its folder is on the path, and one environment alone may own its metadata.
+$(OLDEST_VENV)/.oldest: pyproject.toml constraints.txt .ci/oldest.py
+	test -x $(OLDEST_BIN)/python || $(PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_PIP) --upgrade pip
+	$(OLDEST_PIP) --constraint constraints.txt torch
+	$(PYTHON) .ci/oldest.py > $(OLDEST_VENV)/oldest.txt
+	$(OLDEST_PIP) --requirement $(OLDEST_VENV)/oldest.txt
 	touch $@
 
 $(LABEL_VENV)/.label: $(LABEL_APP)/requirements-label.txt
@@ -69,5 +87,5 @@ $(LABEL_VENV)/.label: $(LABEL_APP)/requirements-label.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LABEL_VENV) build results runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(LABEL_VENV) $(OLDEST_VENV) build results runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -prune -exec rm -rf {} +

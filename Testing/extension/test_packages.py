@@ -35,7 +35,8 @@ def test_worker_runs_with_nothing_but_the_requirements(tmp_path):
 _ONLY_REQUIREMENTS = """
 import importlib.abc, sys
 HIDDEN = {"PIL", "pydicom", "nrrd", "nibabel", "gdcm", "tensorboard", "tqdm", "matplotlib", "psutil", "fire", "slicer",
-          "jsonschema", "requests", "yaml", "vtk", "pandas", "onnx", "onnxruntime", "onnxscript", "tifffile", "imageio"}
+          "jsonschema", "requests", "yaml", "vtk", "pandas", "onnx", "onnxruntime", "onnxscript", "tifffile",
+          "imagecodecs", "imageio"}
 class Hide(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in HIDDEN:

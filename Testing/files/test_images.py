@@ -198,8 +198,8 @@ BAD = {
     "corrupt.png": (lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n garbage"), "the file is damaged"),
     "truncated.png": (truncated, "the file is damaged"),
     "corrupt.dcm": (lambda p: p.write_bytes(b"no DICOM at all"), "no DICM marker"),
-    "corrupt.nii": (lambda p: p.write_bytes(b"x" * 400), "the file is damaged"),
-    "corrupt.nrrd": (lambda p: p.write_bytes(b"NRRD0004\ntype: what\n\n"), "the file is damaged"),
+    "corrupt.nii": (lambda p: p.write_bytes(b"x" * 400), "no NIfTI header in it"),
+    "corrupt.nrrd": (lambda p: p.write_bytes(b"NRRD0004\ntype: what\n\n"), "NRRD header has no field .sizes."),
     "one.png": (lambda p: save(p, np.zeros((1, 1), np.uint8)), "1 x 1 pixels; an angiogram has 32 to 4096"),
     "flat.png": (lambda p: save(p, np.full((64, 64), 7, np.uint8)), "constant image, every pixel is 7"),
     "huge.png": (

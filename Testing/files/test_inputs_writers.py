@@ -75,7 +75,7 @@ def test_png_outputs(png: Path, tmp_path: Path) -> None:
     assert cv2.imread(str(written[2])).shape == (rows, columns, 3)
 
 
-@pytest.mark.parametrize("format", ["nrrd", "nii.gz"])
+@pytest.mark.parametrize("format", ["nrrd", "mha", "nii.gz"])
 def test_single_slice_keeps_the_geometry(format: str, tmp_path: Path, angiogram: np.ndarray) -> None:
     affine = np.array([[-0.3, 0, 0, 5], [0, -0.4, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1.0]])
     nibabel.save(nibabel.Nifti1Image(angiogram.T[:, :, None], affine), tmp_path / "x.nii.gz")
@@ -87,7 +87,7 @@ def test_single_slice_keeps_the_geometry(format: str, tmp_path: Path, angiogram:
     assert (back.stored(0)[0] == mask).all()
 
 
-@pytest.mark.parametrize("format", ["nrrd", "nii.gz"])
+@pytest.mark.parametrize("format", ["nrrd", "mha", "nii.gz"])
 def test_cine_is_written_as_one_stack(format: str, folder: Path, tmp_path: Path) -> None:
     columns, rows = read_angiogram(folder / "cine.tif").size
     writer, written = ResultWriter(tmp_path / "out", format=format), []
@@ -100,7 +100,7 @@ def test_cine_is_written_as_one_stack(format: str, folder: Path, tmp_path: Path)
     assert stack.shape == (columns, rows, 3)
     assert np.argwhere(stack).tolist() == [[0, 0, 0], [1, 0, 1], [2, 0, 2]]
     if format == "nrrd":
-        assert nrrd.read_header(str(written[0]))["kinds"] == ["domain", "domain", "list"]
+        assert nrrd.read_header(str(written[0]))["kinds"] == ["domain", "domain", "domain", "list"]
 
 
 def test_frames_get_numbers(tmp_path: Path) -> None:

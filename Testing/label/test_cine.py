@@ -71,7 +71,7 @@ def stored(server: Server, image: str, tmp_path: Path) -> tuple[np.ndarray, list
     """Final label (frames, rows, columns) and labelled frames."""
     (tmp_path / "x.nrrd").write_bytes(server.get(f"/datastore/label?label={image}&tag=final").body)
     info = server.get(f"/datastore/label/info?label={image}&tag=final").json
-    return nrrd.read(str(tmp_path / "x.nrrd"))[0].transpose(2, 1, 0), info["frames"]
+    return nrrd.read(str(tmp_path / "x.nrrd"))[0][:, :, 0].transpose(2, 1, 0), info["frames"]
 
 
 def send(server: Server, image: str, name: str, content: bytes, **params: object) -> object:
@@ -143,7 +143,7 @@ def test_batch_over_whole_cines(start: Callable[..., Server], cines: Path) -> No
     assert "broken" in answer.json["broken"]["error"] and "error" not in answer.json["two"]
     for name in ("one", "two"):
         mask, header = nrrd.read(str(cines / "labels" / "original" / f"{name}.nrrd"))
-        assert mask.shape == (128, 128, FRAMES) and mask.any() and header["kinds"][2] == "list"
+        assert mask.shape == (128, 128, 1, FRAMES) and mask.any() and header["kinds"][3] == "list"
 
 
 def test_result_as_dicom_segmentation(server: Server, tmp_path: Path) -> None:

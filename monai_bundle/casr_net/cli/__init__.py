@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("input", nargs="+", metavar="INPUT", help="image, DICOM file or folder")
     segment.add_argument("--output", required=True, metavar="DIR", help="folder for the results and run.json")
     segment.add_argument(
-        "--format", choices=("png", "nrrd", "nii.gz"), default="png", help="of the masks (%(default)s)"
+        "--format", choices=("png", "nrrd", "mha", "nii.gz"), default="png", help="of the masks (%(default)s)"
     )
     segment.add_argument("--overlay", action="store_true", help="also draw the contour on the angiogram")
     segment.add_argument("--probability", action="store_true", help="also write the 8-bit probability map")

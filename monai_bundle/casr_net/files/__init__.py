@@ -11,8 +11,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "inputs": ["find_inputs"],
         "intensity": ["Attenuation", "GreyRule"],
         "kinds": ["is_image"],
+        "maps": ["write_map"],
         "masks": ["read_mask"],
         "readers": ["AngiogramReader", "MaskReader"],
-        "results": ["ResultWriter", "write_map"],
+        "results": ["ResultWriter"],
     },
 )

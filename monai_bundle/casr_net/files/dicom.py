@@ -22,8 +22,8 @@ from ..errors import DataError, shown
 from .dicom_display import display_of, has_own_displays, numbers, text
 from .dicom_frames import DicomFrames, read_header
 from .frames import FrameSource, Opened
+from .geometry import LPS_TO_RAS
 from .intensity import Display
-from .nrrd_images import LPS_TO_RAS
 
 __all__ = ["open_dicom", "open_xray", "patient_id", "save_dicom", "set_encoding"]
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..errors import CASRError, DataError, shown
 from .frames import MAX_SIDE, MIN_SIDE, ArrayFrames, Opened
+from .geometry import LPS_TO_RAS
 from .intensity import Attenuation, Display, GreyRule, attenuation, choose_rule, luminance
 from .kinds import absence, kind_of
-from .nrrd_images import LPS_TO_RAS
 
 __all__ = ["Angiogram", "guarded", "open_file", "read_angiogram"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -60,17 +59,11 @@ def _pixels(path: Path) -> np.ndarray:
 
 
 def _volume(path: Path) -> np.ndarray:
-    """(1, X, Y, Z) of a volume of three axes; whatever else a file holds is read as always."""
+    """(samples, X, Y, Z) of a volume; whatever else a file holds is read as always."""
+    from .volumes import open_volume
+
+    source = open_volume(path, slices_as_frames=True).source
     try:
-        if path.name.lower().endswith(".nrrd"):
-            import nrrd
-
-            array = nrrd.read(str(path))[0]
-        else:
-            import nibabel
-
-            image: Any = nibabel.load(path)
-            array = np.asanyarray(image.dataobj)
-    except Exception:  # decoders raise what they like; the usual way tells what is wrong
-        return _pixels(path)
-    return array[None] if array.ndim == 3 else _pixels(path)
+        return np.stack([source.frame(index) for index in range(source.count)], axis=-1)
+    finally:
+        source.close()

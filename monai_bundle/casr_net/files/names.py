@@ -10,7 +10,7 @@ __all__ = ["DICOM", "RASTER", "VOLUME", "is_hidden", "plain_stem", "suffix"]
 RASTER = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
-VOLUME = (".nii", ".nii.gz", ".nrrd")
+VOLUME = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 DICOM = (".dcm", ".dicom", ".ima")

@@ -25,7 +25,7 @@ __all__ = ["RunReport", "describe", "package_versions"]
 
 PACKAGES = (
     "casr-net", "monai", "torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "pillow",
-    "pydicom", "python-gdcm", "pynrrd", "nibabel",
+    "pydicom", "python-gdcm", "SimpleITK", "nibabel", "tifffile", "imagecodecs",
 )  # fmt: skip
 
 logger = logging.getLogger("casr_net")

@@ -22,8 +22,8 @@ from casr_net.errors import CASRError, DataError, UsageError
 from casr_net.files.atomic import PART, write_atomically
 from casr_net.files.dicom import patient_id
 from casr_net.files.images import read_angiogram
+from casr_net.files.maps import write_map
 from casr_net.files.masks import read_mask
-from casr_net.files.results import write_map
 
 from .labels import FrameLabel, labelled_frames, received_label
 from .requests import EXTENSIONS, NotFoundError, checked_id, checked_tag

@@ -18,7 +18,7 @@ from casr_net.errors import DataError, UsageError
 from casr_net.files.atomic import write_atomically
 from casr_net.files.dicom_seg import write_segmentation
 from casr_net.files.images import read_angiogram
-from casr_net.files.results import write_map
+from casr_net.files.maps import write_map
 from casr_net.network.weights import sha256
 from casr_net.refinement.transform import RefineVesselsd
 
