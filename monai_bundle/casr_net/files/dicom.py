@@ -55,7 +55,8 @@ def open_xray(path: Path) -> Opened:
         raise DataError(f"{path}: the DICOM object has no pixel data{f' ({shown(name)})' if name else ''}.")
     frames = DicomFrames(path, data, place)
     affine, warnings = _affine(data)
-    warnings = [*frames.warnings, *warnings]
+    # The frames' own list: decoders complain of a frame when its turn comes.
+    frames.warnings += warnings
     source: FrameSource = frames
     if frames.photometric == "PALETTE COLOR" and frames.samples == 1:
         source = PaletteFrames(path, frames, data)
@@ -64,9 +65,9 @@ def open_xray(path: Path) -> Opened:
         bits, display = 8 * frames.dtype.itemsize, None
     else:
         first, said = display_of(data, 0, frames.bits)
-        warnings += said
+        frames.warnings += said
         bits, display = 0, _displays(data, first, frames.bits)
-    return Opened(source, "dicom", affine, bits, False, display, _header(data), warnings)
+    return Opened(source, "dicom", affine, bits, False, display, _header(data), frames.warnings)
 
 
 def _displays(data: Dataset, first: Display, bits: int) -> Callable[[int], Display]:

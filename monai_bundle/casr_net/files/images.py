@@ -45,7 +45,7 @@ class Angiogram:
 
     def __init__(self, path: Path, opened: Opened, window: tuple[float, float] | None = None) -> None:
         self.path, self.format, self.affine, self.header = path, opened.format, opened.affine, opened.header
-        self.warnings = list(opened.warnings)
+        self.warnings = opened.warnings  # the reader may add to it when it decodes a frame
         self._opened, self._wanted = opened, window
         self._kept: dict[int, np.ndarray] = {}
         self._sampled: list[np.ndarray] | None = None
