@@ -8,7 +8,7 @@ vessels are 8-connected, background is 4-connected.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
