@@ -17,5 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "image_metrics",
             "pooled_metrics",
         ],
+        "pairing": ["pair_frames"],
+        "space": ["align"],
     },
 )

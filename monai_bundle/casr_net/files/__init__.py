@@ -12,8 +12,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "intensity": ["Attenuation", "GreyRule"],
         "kinds": ["is_image"],
         "maps": ["write_map"],
-        "masks": ["read_mask"],
+        "masks": ["MaskFile", "open_mask", "read_mask"],
         "readers": ["AngiogramReader", "MaskReader"],
         "results": ["ResultWriter"],
+        "segmentations": ["DicomSegmentation", "parse_segmentation"],
     },
 )
