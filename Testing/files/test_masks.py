@@ -70,7 +70,7 @@ def test_palette_with_a_transparent_background(tmp_path: Path) -> None:
     image.putpalette([0, 0, 0, 255, 255, 255])
     image.save(tmp_path / "a.png", transparency=0)
     assert np.array_equal(read_mask(tmp_path / "a.png")[..., 0], vessel().T)
-    image.putpalette([255, 255, 255, 0, 0, 0])  # black vessels on white: a palette has no other meaning than its colours
+    image.putpalette([255, 255, 255, 0, 0, 0])  # a palette means its colours: black vessels are background
     image.save(tmp_path / "b.png")
     assert np.array_equal(read_mask(tmp_path / "b.png")[..., 0], ~vessel().T)
 

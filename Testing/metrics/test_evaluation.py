@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casr_net.errors import DataError, UsageError
+from casr_net.errors import DataError
 from casr_net.evaluation.compare import evaluate_folders, format_report
 from casr_net.files.masks import read_mask
 
@@ -230,10 +230,10 @@ def test_turned_image_is_a_different_size(folders: tuple[Path, Path]) -> None:
 
 
 def test_missing_and_empty_folders(tmp_path: Path, folders: tuple[Path, Path]) -> None:
-    with pytest.raises(UsageError, match="nowhere: no such file or folder"):
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
         evaluate_folders(tmp_path / "nowhere", folders[1])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="empty: the folder holds no masks"):
+    with pytest.raises(DataError, match="empty: the folder holds no masks"):
         evaluate_folders(folders[0], tmp_path / "empty")
 
 
@@ -307,7 +307,7 @@ def test_one_bit_and_palette_images(tmp_path: Path) -> None:
 
 def test_damaged_and_missing_masks(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"a\.png: cannot be read as an image"):
+    with pytest.raises(DataError, match=r"a\.png: .*(damaged|cannot be read)"):
         read_mask(tmp_path / "a.png")
     for name in ("gone.png", "gone.nii.gz", "gone.nrrd"):
         with pytest.raises(DataError, match=r"gone\..*: no such file"):

@@ -94,7 +94,7 @@ class _Open:
             kept = {file.path: file for file in self.files if self.files[0].path != self.files[1].path}
             if not kept:
                 self.close()
-            opened = [kept.pop(path, None) or open_mask(path) for path in (prediction, reference)]
+            opened = [kept.pop(path) if path in kept else open_mask(path) for path in (prediction, reference)]
             for file in kept.values():
                 file.close()
             self.files = opened

@@ -133,8 +133,11 @@ def align(prediction: MaskFile, reference: MaskFile) -> Alignment:
         return Alignment(first.size, np.eye(2, 3), _between(first, second)[0], tuple(said))
     units = any(np.allclose(grid.spacing, 1, atol=1e-6) for grid in (first, second))
     if units and first.at_origin() and second.at_origin() and first.size == second.size:
-        said = f"{prediction.path}: unit axes at the origin state no place; compared with its reference pixel by pixel"
-        return _by_pixels(prediction, reference, said)
+        return _by_pixels(
+            prediction,
+            reference,
+            f"{prediction.path}: unit axes at the origin state no place; compared with its reference pixel by pixel",
+        )
     what = "in another plane than" if distance > tolerance else "at another place than"
     raise DataError(
         f"{prediction.path}: lies {what} its reference {reference.path}: {first}, against {second}. "

@@ -6,7 +6,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "dicom_seg": ["DicomSegmentation", "make_segmentation", "parse_segmentation", "write_segmentation"],
+        "dicom_seg": ["make_segmentation", "write_segmentation"],
         "images": ["Angiogram", "read_angiogram"],
         "inputs": ["find_inputs"],
         "intensity": ["Attenuation", "GreyRule"],

@@ -47,7 +47,7 @@ class MaskFile:
     sources: tuple[str, ...]
     warnings: list[str]
     planes: Callable[[int], np.ndarray]
-    source: FrameSource | None = None
+    source: FrameSource | SegmentationFrames
 
     def frame(self, index: int) -> np.ndarray:
         """bool (X, Y) of one frame, from 0, True in the vessel; see :func:`read_mask`.
@@ -59,8 +59,7 @@ class MaskFile:
 
     def close(self) -> None:
         """Let go of the file; a second call does nothing."""
-        if self.source is not None:
-            self.source.close()
+        self.source.close()
 
 
 def read_mask(path: str | Path, slices_as_frames: bool = False) -> np.ndarray:
@@ -132,7 +131,7 @@ def _segmentation(path: Path, found: SegmentationFrames) -> MaskFile:
     if len(found.segments) > 1:
         names = ", ".join(shown(name, 30) for name in found.segments[:5])
         warnings.append(f"its {len(found.segments)} segments ({names}) count as one")
-    return MaskFile(path, found.size, len(sources), None, numbers, sources, warnings, found.frame)
+    return MaskFile(path, found.size, len(sources), None, numbers, sources, warnings, found.frame, found)
 
 
 class _Grey:

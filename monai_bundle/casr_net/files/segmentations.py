@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,15 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from ..errors import CASRError, DataError, shown
-from .frames import check_extent
+from ..errors import DataError, shown
+from .dicom import save_dicom
+from .dicom_frames import DicomFrames, read_header
 
 __all__ = ["SEGMENTATION_STORAGE", "DicomSegmentation", "SegmentationFrames", "is_segmentation", "parse_segmentation"]
 
 SEGMENTATION_STORAGE = pydicom.uid.UID("1.2.840.10008.5.1.4.1.1.66.4")
 LABEL_MAP_STORAGE = pydicom.uid.UID("1.2.840.10008.5.1.4.1.1.66.7")  # Supplement 243, 2024
-
-Read = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -78,30 +76,30 @@ class SegmentationFrames:
     """
 
     def __init__(self, source: Dataset | str | Path) -> None:
-        self.name = str(source)
+        self._folder: tempfile.TemporaryDirectory | None = None
         if isinstance(source, Dataset):
-            data, read = source, _bytes_of(source)
-            self.name = f"segmentation {data.get('SOPInstanceUID', '')}"
+            self.name = f"segmentation {source.get('SOPInstanceUID', '')}"
+            self._folder = tempfile.TemporaryDirectory(prefix="casr-")
+            path = Path(self._folder.name) / "segmentation.dcm"
+            save_dicom(path, source)
         else:
-            data, read = _open(Path(source))
-        if data.get("SOPClassUID") not in (SEGMENTATION_STORAGE, LABEL_MAP_STORAGE):
-            found = data.get("SOPClassUID", "missing")
+            path, self.name = Path(source), str(source)
+        self.header, self._place_of_pixels = read_header(path)
+        self._path = path
+        self._frames: DicomFrames | None = None
+        if self.header.get("SOPClassUID") not in (SEGMENTATION_STORAGE, LABEL_MAP_STORAGE):
+            found = self.header.get("SOPClassUID", "missing")
             raise DataError(f"{self.name}: SOP class is {found}; expected {SEGMENTATION_STORAGE}.")
-        self.header = data
+        if self._place_of_pixels is None:
+            raise DataError(f"{self.name}: the DICOM Segmentation has no pixel data.")
         self.size = (self._number("Columns"), self._number("Rows"))
-        self._count = self._number("NumberOfFrames", 1)
-        self._bits = self._number("BitsAllocated", 1)
-        self._kind = str(data.get("SegmentationType", "") or "").strip().upper()
-        self._limit = self._number("MaximumFractionalValue", 255) / 2 if self._kind == "FRACTIONAL" else 0
+        kind = str(self.header.get("SegmentationType", "") or "").strip().upper()
+        self._limit = self._number("MaximumFractionalValue", 255) / 2 if kind == "FRACTIONAL" else 0
         # In a label map that value is background, PS3.3 C.8.20.2; it need not be 0.
-        self._padding = self._number("PixelPaddingValue", 0, low=0) if self._kind == "LABELMAP" else 0
-        if self._bits not in (1, 8, 16):
-            raise DataError(f"{self.name}: BitsAllocated is {self._bits}; a segmentation has 1, 8 or 16.")
-        check_extent(Path(self.name), self.size, self._count, 1, max(1, self._bits // 8))
-        self._read = read
-        self._decoded: np.ndarray | None = None
-        self.segments = [str(item.get("SegmentLabel", "")) for item in data.get("SegmentSequence") or []]
-        groups = list(data.get("PerFrameFunctionalGroupsSequence") or [])
+        self._padding = self._number("PixelPaddingValue", 0, low=0) if kind == "LABELMAP" else 0
+        self.segments = [str(item.get("SegmentLabel", "")) for item in self.header.get("SegmentSequence") or []]
+        groups = list(self.header.get("PerFrameFunctionalGroupsSequence") or [])
+        self._count = self._number("NumberOfFrames", 1)
         if len(groups) != self._count:
             raise DataError(
                 f"{self.name}: NumberOfFrames is {self._count}, but {len(groups)} frames are described "
@@ -119,44 +117,24 @@ class SegmentationFrames:
         """bool (X, Y) of ``places[index]``.
 
         Raises:
-            DataError: when the pixels are missing or damaged.
+            DataError: when the pixels are damaged, or fewer than the header states.
         """
+        if self._frames is None:
+            self._frames = DicomFrames(self._path, self.header, self._place_of_pixels)
+            if self._frames.count < self._count or self._frames.size != self.size:
+                raise DataError(f"{self.name}: has pixels of {self._frames.count} of its {self._count} frames.")
         mask = np.zeros(self.size, bool)
         for layer in self._layers[self.places[index]]:
-            stored = self._stored(layer).T
+            stored = self._frames.frame(layer)[0]
             mask |= np.greater(stored, self._limit) & (stored != self._padding)
         return mask
 
-    def _stored(self, layer: int) -> np.ndarray:
-        """(rows, columns) of one frame of the object."""
-        columns, rows = self.size
-        pixels = rows * columns
-        if self.header.file_meta.TransferSyntaxUID.is_encapsulated:
-            return self._decompressed()[layer]
-        if self._bits > 1:
-            order = "<" if self.header.file_meta.TransferSyntaxUID.is_little_endian else ">"
-            size = self._bits // 8
-            return np.frombuffer(self._part(layer * pixels * size, pixels * size), f"{order}u{size}").reshape(rows, -1)
-        first, last = layer * pixels, (layer + 1) * pixels  # in bits: frames follow without padding, PS3.5 8.1.1
-        part = self._part(first // 8, (last + 7) // 8 - first // 8)
-        bits = np.unpackbits(np.frombuffer(part, np.uint8), bitorder="little")
-        return bits[first % 8 : first % 8 + pixels].reshape(rows, columns)
-
-    def _part(self, start: int, count: int) -> bytes:
-        part = self._read(start, count)
-        if len(part) < count:
-            raise DataError(f"{self.name}: the file is cut off: pixels of its {self._count} frames are missing.")
-        return part
-
-    def _decompressed(self) -> np.ndarray:
-        if self._decoded is None:
-            try:
-                pixels = np.asarray(self.header.pixel_array)
-            except Exception as error:  # every decoder plugin has errors of its own
-                syntax = self.header.file_meta.TransferSyntaxUID.name
-                raise DataError(f"{self.name}: the pixels ({syntax}) are damaged or cannot be decoded.") from error
-            self._decoded = pixels.reshape(self._count, self.size[1], self.size[0])
-        return self._decoded
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+        if self._frames is not None:
+            self._frames.close()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def _number(self, keyword: str, default: int | None = None, low: int = 1) -> int:
         value = self.header.get(keyword)
@@ -218,6 +196,7 @@ def parse_segmentation(source: Dataset | str | Path) -> DicomSegmentation:
     masks = np.zeros((*found.size, len(frames)), bool)
     for index, (_, frame) in enumerate(found.places):
         masks[..., frames.index(frame or 0)] |= found.frame(index)
+    found.close()
     series = found.header.get("ReferencedSeriesSequence") or [Dataset()]
     return DicomSegmentation(
         masks, frames, images.pop(), str(series[0].get("SeriesInstanceUID", "")),
@@ -233,40 +212,3 @@ def is_segmentation(path: str | Path) -> bool:
     except Exception:  # no DICOM file; whoever reads it says what is wrong
         return False
     return data.get("SOPClassUID") in (SEGMENTATION_STORAGE, LABEL_MAP_STORAGE)
-
-
-def _open(path: Path) -> tuple[Dataset, Read]:
-    """Header of a file, and a reader of its pixels by byte, which does not load them all."""
-    try:
-        with open(path, "rb") as stream:
-            data = pydicom.dcmread(stream, stop_before_pixels=True)
-            start, head = stream.tell(), stream.read(12)
-        syntax = data.file_meta.TransferSyntaxUID
-        if syntax == DeflatedExplicitVRLittleEndian or syntax.is_encapsulated:
-            data = pydicom.dcmread(path)
-            return data, _bytes_of(data)
-    except OSError as error:
-        raise DataError(f"{path}: no such file.") from error
-    except CASRError:
-        raise
-    except Exception as error:  # pydicom raises what it likes on damaged files
-        raise DataError(f"{path}: not a DICOM file, or a damaged one.") from error
-    order = "little" if syntax.is_little_endian else "big"
-    if head[:4] not in (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"):
-        raise DataError(f"{path}: the DICOM Segmentation has no pixel data.")
-    start += 8 if syntax.is_implicit_VR else 12
-    length = int.from_bytes(head[4:8] if syntax.is_implicit_VR else head[8:12], order)
-
-    def read(first: int, count: int) -> bytes:
-        with open(path, "rb") as stream:
-            stream.seek(start + first)
-            return stream.read(max(0, min(count, length - first)))
-
-    return data, read
-
-
-def _bytes_of(data: Dataset) -> Read:
-    pixels = data.get("PixelData")
-    if not pixels:
-        raise DataError(f"segmentation {data.get('SOPInstanceUID', '')}: has no pixel data.")
-    return lambda first, count: bytes(pixels[first : first + count])
