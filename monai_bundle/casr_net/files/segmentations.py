@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,14 +85,14 @@ class SegmentationFrames:
             save_dicom(path, source)
         else:
             path, self.name = Path(source), str(source)
-        self.header, self._place_of_pixels = read_header(path)
-        self._path = path
-        self._frames: DicomFrames | None = None
+        self.header, pixels = read_header(path)
         if self.header.get("SOPClassUID") not in (SEGMENTATION_STORAGE, LABEL_MAP_STORAGE):
             found = self.header.get("SOPClassUID", "missing")
             raise DataError(f"{self.name}: SOP class is {found}; expected {SEGMENTATION_STORAGE}.")
-        if self._place_of_pixels is None:
+        if pixels is None:
             raise DataError(f"{self.name}: the DICOM Segmentation has no pixel data.")
+        self._open = functools.partial(DicomFrames, path, self.header, pixels)
+        self._frames: DicomFrames | None = None
         self.size = (self._number("Columns"), self._number("Rows"))
         kind = str(self.header.get("SegmentationType", "") or "").strip().upper()
         self._limit = self._number("MaximumFractionalValue", 255) / 2 if kind == "FRACTIONAL" else 0
@@ -120,7 +121,7 @@ class SegmentationFrames:
             DataError: when the pixels are damaged, or fewer than the header states.
         """
         if self._frames is None:
-            self._frames = DicomFrames(self._path, self.header, self._place_of_pixels)
+            self._frames = self._open()
             if self._frames.count < self._count or self._frames.size != self.size:
                 raise DataError(f"{self.name}: has pixels of {self._frames.count} of its {self._count} frames.")
         mask = np.zeros(self.size, bool)
