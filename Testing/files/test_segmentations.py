@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -199,6 +200,29 @@ def test_transfer_syntaxes(cine: Path, tmp_path: Path, syntax: str) -> None:
     assert read_mask(tmp_path / "a.dcm").sum(axis=(0, 1)).tolist() == [11, 22]
 
 
+def test_place_in_the_patient(cine: Path, tmp_path: Path) -> None:
+    """An object that states its place, here of rows that run upward, is compared in space."""
+    mask = bars(30)[0]
+    made = make_segmentation(cine, {0: mask[:, ::-1]})
+    shared = made.SharedFunctionalGroupsSequence[0]
+    for sequence, keyword, values in (
+        ("PixelMeasuresSequence", "PixelSpacing", [0.5, 0.25]),
+        ("PlaneOrientationSequence", "ImageOrientationPatient", [1, 0, 0, 0, -1, 0]),
+        ("PlanePositionSequence", "ImagePositionPatient", [10, 20 + 0.5 * (SIDE - 1), 30]),
+    ):
+        item = Dataset()
+        setattr(item, keyword, values)
+        setattr(shared, sequence, [item])
+    save_dicom(tmp_path / "a.dcm", made)
+    affine = np.array([[-0.25, 0, 0, -10], [0, -0.5, 0, -20], [0, 0, 1, 30], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(mask[:, :, None].astype(np.uint8), affine), tmp_path / "b.nii")
+    assert list(dices(tmp_path / "a.dcm", tmp_path / "b.nii").values()) == [1]
+    shared.PlanePositionSequence[0].ImagePositionPatient = [100, 0, 30]
+    save_dicom(tmp_path / "a.dcm", made)
+    with pytest.raises(DataError, match="at another place"):
+        evaluate_folders(tmp_path / "a.dcm", tmp_path / "b.nii")
+
+
 def test_other_image_is_said(cine: Path, tmp_path: Path) -> None:
     write_segmentation(tmp_path / "a.dcm", cine, {1: bars(10)[0]})
     other = pydicom.dcmread(cine)
@@ -244,6 +268,31 @@ def test_damage_is_named(cine: Path, tmp_path: Path, what: str, text: str) -> No
     save_dicom(tmp_path / "a.dcm", made)
     with pytest.raises(DataError, match=rf"a\.dcm: .*{text}"):
         read_mask(tmp_path / "a.dcm")
+
+
+def test_object_in_memory_is_named_by_its_uid(cine: Path) -> None:
+    made = make_segmentation(cine, dict(enumerate(bars(10, 20))))
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    made.PixelData = made.PixelData[:500]
+    with pytest.raises(DataError, match=r"^segmentation 1\.2\.3: "):
+        parse_segmentation(made)
+
+
+def test_damaged_bytes_give_masks_or_one_line(cine: Path, tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "a.dcm", cine, dict(enumerate(bars(10, 20))))
+    whole, random = (tmp_path / "a.dcm").read_bytes(), np.random.default_rng(4)
+    refused: list[str] = []
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for place in random.integers(132, 3000, size=int(random.integers(1, 8))):
+            damaged[place] = int(random.integers(256))
+        (tmp_path / "a.dcm").write_bytes(damaged[: None if random.random() < 0.8 else int(random.integers(len(whole)))])
+        try:
+            read_mask(tmp_path / "a.dcm")
+        except DataError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert [line for line in refused if not line.isprintable() or not line.startswith(f"{tmp_path / 'a.dcm'}: ")] == []
 
 
 def test_read_like_highdicom_writes_it(cine: Path, tmp_path: Path) -> None:

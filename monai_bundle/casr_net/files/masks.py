@@ -131,7 +131,7 @@ def _segmentation(path: Path, found: SegmentationFrames) -> MaskFile:
     if len(found.segments) > 1:
         names = ", ".join(shown(name, 30) for name in found.segments[:5])
         warnings.append(f"its {len(found.segments)} segments ({names}) count as one")
-    return MaskFile(path, found.size, len(sources), None, numbers, sources, warnings, found.frame, found)
+    return MaskFile(path, found.size, len(sources), found.affine, numbers, sources, warnings, found.frame, found)
 
 
 class _Grey:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pydicom
@@ -16,11 +17,20 @@ from pydicom.filereader import read_partial
 from ..errors import DataError, shown
 from .dicom import save_dicom
 from .dicom_frames import DicomFrames, read_header
+from .images import guarded
 
 __all__ = ["SEGMENTATION_STORAGE", "DicomSegmentation", "SegmentationFrames", "is_segmentation", "parse_segmentation"]
 
 SEGMENTATION_STORAGE = pydicom.uid.UID("1.2.840.10008.5.1.4.1.1.66.4")
 LABEL_MAP_STORAGE = pydicom.uid.UID("1.2.840.10008.5.1.4.1.1.66.7")  # Supplement 243, 2024
+
+Result = TypeVar("Result")
+
+_GEOMETRY = (
+    ("PixelMeasuresSequence", "PixelSpacing", 2),
+    ("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+    ("PlanePositionSequence", "ImagePositionPatient", 3),
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,8 @@ class SegmentationFrames:
         places: source instance (SOPInstanceUID) and frame (from 0; None where the object gives no number, since the
             source has one frame) of each frame, in the source's order.
         segments: labels of the segments.
+        affine: (4, 4), from index to millimetres, RAS, where the object states one place for all of its frames; None
+            for projections, which have no place in the patient.
 
     Raises:
         DataError: when it is no Segmentation, has no pixels, or does not say where its frames lie.
@@ -78,6 +90,7 @@ class SegmentationFrames:
 
     def __init__(self, source: Dataset | str | Path) -> None:
         self._folder: tempfile.TemporaryDirectory | None = None
+        self._frames: DicomFrames | None
         if isinstance(source, Dataset):
             self.name = f"segmentation {source.get('SOPInstanceUID', '')}"
             self._folder = tempfile.TemporaryDirectory(prefix="casr-")
@@ -85,14 +98,17 @@ class SegmentationFrames:
             save_dicom(path, source)
         else:
             path, self.name = Path(source), str(source)
-        self.header, pixels = read_header(path)
+        self._path, self._frames = path, None
+        self._guarded(self._parse)  # pydicom parses sequences, and raises what it likes, when they are asked for
+
+    def _parse(self) -> None:
+        self.header, pixels = read_header(self._path)
         if self.header.get("SOPClassUID") not in (SEGMENTATION_STORAGE, LABEL_MAP_STORAGE):
             found = self.header.get("SOPClassUID", "missing")
             raise DataError(f"{self.name}: SOP class is {found}; expected {SEGMENTATION_STORAGE}.")
         if pixels is None:
             raise DataError(f"{self.name}: the DICOM Segmentation has no pixel data.")
-        self._open = functools.partial(DicomFrames, path, self.header, pixels)
-        self._frames: DicomFrames | None = None
+        self._open = functools.partial(DicomFrames, self._path, self.header, pixels)
         self.size = (self._number("Columns"), self._number("Rows"))
         kind = str(self.header.get("SegmentationType", "") or "").strip().upper()
         self._limit = self._number("MaximumFractionalValue", 255) / 2 if kind == "FRACTIONAL" else 0
@@ -106,6 +122,7 @@ class SegmentationFrames:
                 f"{self.name}: NumberOfFrames is {self._count}, but {len(groups)} frames are described "
                 "(PerFrameFunctionalGroupsSequence)."
             )
+        self.affine = self._affine(groups)
         self._layers: dict[tuple[str, int | None], list[int]] = {}
         for index, group in enumerate(groups):
             self._layers.setdefault(self._place(group), []).append(index)
@@ -120,6 +137,9 @@ class SegmentationFrames:
         Raises:
             DataError: when the pixels are damaged, or fewer than the header states.
         """
+        return self._guarded(lambda: self._frame(index))
+
+    def _frame(self, index: int) -> np.ndarray:
         if self._frames is None:
             self._frames = self._open()
             if self._frames.count < self._count or self._frames.size != self.size:
@@ -136,6 +156,15 @@ class SegmentationFrames:
             self._frames.close()
         if self._folder is not None:
             self._folder.cleanup()
+
+    def _guarded(self, read: Callable[[], Result]) -> Result:
+        try:
+            return guarded(Path(self.name), read)
+        except DataError as error:
+            if self._folder is None:
+                raise
+            # Nobody knows the file that an object in memory was put into.
+            raise DataError(str(error).replace(str(self._path), self.name)) from error
 
     def _number(self, keyword: str, default: int | None = None, low: int = 1) -> int:
         value = self.header.get(keyword)
@@ -166,6 +195,29 @@ class SegmentationFrames:
         if number < 1:
             raise DataError(f"{self.name}: ReferencedFrameNumber is {shown(value)}; expected a whole number from 1.")
         return instance, number - 1
+
+    def _affine(self, groups: list[Dataset]) -> np.ndarray | None:
+        """By Pixel Measures, Plane Position and Plane Orientation (PS3.3 C.7.6.16.2.1, .3 and .4)."""
+        shared = (self.header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+        found: set[tuple[float, ...]] = set()
+        for group in groups:
+            values: list[float] = []
+            for sequence, keyword, count in _GEOMETRY:
+                item = (group.get(sequence) or shared.get(sequence) or [Dataset()])[0]
+                stated = item.get(keyword)
+                if not isinstance(stated, (list, pydicom.multival.MultiValue)) or len(stated) != count:
+                    return None
+                values += [float(value) for value in stated]
+            found.add(tuple(values))
+        if len(found) != 1:
+            return None
+        between_rows, between_columns, *rest = found.pop()
+        axes, origin = np.reshape(rest[:6], (2, 3)), rest[6:]
+        lps = np.eye(4)
+        lps[:3, 0], lps[:3, 1], lps[:3, 2] = axes[0] * between_columns, axes[1] * between_rows, np.cross(*axes)
+        lps[:3, 3] = origin
+        usable = np.isfinite(lps).all() and abs(np.linalg.det(lps)) > 1e-9
+        return np.diag([-1.0, -1, 1, 1]) @ lps if usable else None
 
     def _listed(self) -> dict[str, int]:
         """Position of each source instance in Referenced Series Sequence."""
