@@ -110,6 +110,22 @@ def test_scale_is_that_of_all_frames(tmp_path: Path) -> None:
     assert read_mask(tmp_path / "a.tif").sum(axis=(0, 1)).tolist() == [17, 0, 0]
 
 
+@pytest.mark.parametrize("frames", [1, 3])
+def test_an_angiogram_is_no_mask(tmp_path: Path, angiogram: np.ndarray, frames: int) -> None:
+    pages = [Image.fromarray(angiogram)] * frames
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match=r"a\.tif: a grey picture: \d+% of its pixels are neither black nor white"):
+        read_mask(tmp_path / "a.tif")
+
+
+def test_grey_edges_are_cut_at_half(tmp_path: Path) -> None:
+    """Masks that were scaled, or saved as JPEG."""
+    Image.fromarray(WHITE).resize((64, 48), Image.Resampling.BICUBIC).save(tmp_path / "a.png")
+    assert 2 * 34 - 4 <= read_mask(tmp_path / "a.png").sum() <= 2 * 34 + 4
+    Image.fromarray(WHITE.repeat(4, 0).repeat(4, 1)).save(tmp_path / "a.jpg", quality=50)
+    assert abs(int(read_mask(tmp_path / "a.jpg").sum()) - 16 * 17) < 10
+
+
 def test_header_tells_size_and_frames(tmp_path: Path) -> None:
     frames = [Image.fromarray(WHITE)] * 3
     frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])

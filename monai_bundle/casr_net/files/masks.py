@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MaskFile", "open_mask", "read_mask"]
 
 LARGEST = (1, 255, 65535)  # of label maps, and of 8-bit and 16-bit images
+GREY = 0.5  # edges of masks that were scaled or saved as JPEG are grey; an angiogram is grey all over
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,9 @@ def read_mask(path: str | Path, slices_as_frames: bool = False) -> np.ndarray:
 
     Vessel is what lies above half of the largest possible value: 1 for files with no value above 1 (label maps), else
     255, else 65535; where the file says that high values are dark (WhiteIsZero, MONOCHROME1), what lies below. A file
-    whose largest value lies between 1 and half of that is refused: its scale cannot be told. Of a DICOM Segmentation,
-    the frames that it holds, in the order of the source's, and all segments together.
+    whose largest value lies between 1 and half of that is refused: its scale cannot be told; so is one of which more
+    than half of the pixels are neither black nor white, such as an angiogram. Of a DICOM Segmentation, the frames that
+    it holds, in the order of the source's, and all segments together.
 
     Args:
         path: any image that :func:`casr_net.files.read_angiogram` knows, or a DICOM Segmentation. Grey values count,
@@ -81,7 +84,8 @@ def read_mask(path: str | Path, slices_as_frames: bool = False) -> np.ndarray:
         bool (X, Y, frames), True in the vessel.
 
     Raises:
-        DataError: when the file is missing, damaged, coloured, transparent, negative, not finite or of unknown scale.
+        DataError: when the file is missing, damaged, coloured, transparent, grey, negative, not finite or of unknown
+            scale.
     """
     mask = open_mask(path, slices_as_frames)
     try:
@@ -174,6 +178,7 @@ class _Grey:
     def _survey(self) -> None:
         """Find the scale, and refuse what is no mask; frame by frame, so that a long stack is never held."""
         lows, tops, alphas = [], [], []
+        between: Counter[int | None] = Counter()
         for index in range(self.source.count):
             stored = self._stored(index)
             if stored.shape[0] > 2 and (stored[1:3] != stored[:1]).any():
@@ -182,6 +187,9 @@ class _Grey:
                 raise DataError(f"{self.path}: holds values that are not finite (NaN or infinite).")
             lows.append(stored[0].min().item())
             tops.append(stored[0].max().item())
+            scale = _scale(tops[-1])
+            if scale is not None:
+                between[scale] += int(((stored[0] > 0.1 * scale) & (stored[0] < 0.9 * scale)).sum())
             if stored.shape[0] in (2, 4):
                 alphas += [stored[-1].min().item(), stored[-1].max().item()]
         low, top = min(lows), max(tops)
@@ -193,10 +201,22 @@ class _Grey:
             )
         if low < 0:
             raise DataError(f"{self.path}: the smallest value is {shown(low)}; a mask has none below 0.")
-        largest = next((limit for limit in LARGEST if top <= limit), None)
+        largest = _scale(top)
         if largest is None or (largest > 1 and top <= largest / 2):
             raise DataError(
                 f"{self.path}: the largest value is {shown(top)}; "
                 "a mask's is 0 or 1, or 128 to 255, or from 32768 to 65535."
             )
+        columns, rows = self.source.size
+        share = between[largest] / (columns * rows * self.source.count)
+        if share > GREY:
+            raise DataError(
+                f"{self.path}: a grey picture: {share:.0%} of its pixels are neither black nor white; "
+                f"of a mask, at most {GREY:.0%} are."
+            )
         self.largest = largest
+
+
+def _scale(top: float) -> int | None:
+    """The value that means white in a file, or a frame, with this largest one."""
+    return next((limit for limit in LARGEST if top <= limit), None)
