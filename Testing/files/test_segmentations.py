@@ -106,6 +106,8 @@ def test_single_image(cine: Path, tmp_path: Path) -> None:
         found = dices(tmp_path / name, tmp_path / f"{name}_r")
         assert list(found.values()) == [pytest.approx(2 * 6 / 18)]
         assert dices(tmp_path / f"{name}_r", tmp_path / name).values()
+        assert dices(tmp_path / name / "x_mask.dcm", tmp_path / f"{name}_r").values()
+        assert dices(tmp_path / f"{name}_r" / "x.tif", tmp_path / name).values()
 
 
 @pytest.mark.parametrize("limit", [255, 100])

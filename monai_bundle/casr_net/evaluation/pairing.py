@@ -70,14 +70,14 @@ def pair_frames(predictions: Path, references: Path, subset: bool = False) -> Pa
     if single and whole and len(found) == len(expected) == 1:
         (key, frame), truth = next(iter(found.items())), next(iter(expected.values()))
         return Pairs([(key, frame, truth)])
+    name, stack = next(iter(found))[0], len(found) > 1
+    if single and whole:  # names given by hand need not agree, frames must
+        expected = {(name, number): frame for (_, number), frame in expected.items()}
+    _meet(found, expected)
     if single:
-        name, stack = next(iter(found))[0], len(found) > 1
-        if whole:  # names given by hand need not agree, frames must
-            expected = {(name, number): frame for (_, number), frame in expected.items()}
         expected = {
             key: frame for key, frame in expected.items() if key in found or ((stack or subset) and key[0] == name)
         }
-    _meet(found, expected)
     result = Pairs([(key, frame, expected[key]) for key, frame in found.items() if key in expected])
     result.predictions = [key for key in found if key not in expected]
     result.references = [key for key in expected if key not in found]
