@@ -103,11 +103,10 @@ def test_single_image(cine: Path, tmp_path: Path) -> None:
         write_segmentation(tmp_path / name / "x_mask.dcm", source, {0: bars(12)[0]})
         (tmp_path / f"{name}_r").mkdir()
         stack(tmp_path / f"{name}_r" / "x.tif", bars(6))
-        found = dices(tmp_path / name, tmp_path / f"{name}_r")
-        assert list(found.values()) == [pytest.approx(2 * 6 / 18)]
-        assert dices(tmp_path / f"{name}_r", tmp_path / name).values()
-        assert dices(tmp_path / name / "x_mask.dcm", tmp_path / f"{name}_r").values()
-        assert dices(tmp_path / f"{name}_r" / "x.tif", tmp_path / name).values()
+        folder, others = tmp_path / name, tmp_path / f"{name}_r"
+        file, other = folder / "x_mask.dcm", others / "x.tif"
+        for pair in ((folder, others), (others, folder), (file, others), (other, folder), (file, other)):
+            assert list(dices(*pair).values()) == [pytest.approx(2 * 6 / 18)], pair
 
 
 @pytest.mark.parametrize("limit", [255, 100])
