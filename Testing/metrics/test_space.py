@@ -7,10 +7,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from PIL import Image
 
 from casr_net.errors import DataError
 from casr_net.evaluation.compare import evaluate_folders, format_report
+from casr_net.files.masks import open_mask
 
 COLUMNS, ROWS = 40, 30
 LPS = np.diag([-1.0, -1, 1, 1])
@@ -95,6 +97,44 @@ def test_pixels_count_where_a_file_states_no_place(tmp_path: Path) -> None:
     assert dice(first, save(tmp_path / "r", drawing(), None)) == (1, [])
     # NIfTI with neither qform nor sform code: what stands in its affine is a default.
     assert dice(first, save(tmp_path / "s", drawing(), np.diag([-1.0, 1, 1, 1]), codes=False)) == (1, [])
+
+
+PLAIN_MHA = "ObjectType = Image\nNDims = 2\nDimSize = 40 30\nElementType = MET_UCHAR\n"
+PLAIN_NRRD = "NRRD0004\ntype: uchar\ndimension: 2\nsizes: 40 30\nencoding: raw\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "placed"),
+    [
+        ("a.nrrd", f"{PLAIN_NRRD}\n", False),
+        ("a.nrrd", f"{PLAIN_NRRD}spacings: 0.3 0.3\n\n", False),
+        ("a.nrrd", f"{PLAIN_NRRD}space dimension: 2\nspace directions: (0.3,0) (0,0.3)\n\n", True),
+        ("a.nrrd", f"{PLAIN_NRRD}space dimension: 2\nspace directions: (nan,0) (0,0.3)\n\n", False),
+        ("a.mha", f"{PLAIN_MHA}ElementDataFile = LOCAL\n", False),
+        ("a.mha", f"{PLAIN_MHA}ElementSpacing = 0.3 0.3\nElementDataFile = LOCAL\n", False),
+        ("a.mha", f"{PLAIN_MHA}Offset = 3 4\nElementDataFile = LOCAL\n", True),
+        ("a.mha", f"{PLAIN_MHA}TransformMatrix = 1 0 0 1\nElementDataFile = LOCAL\n", True),
+    ],
+)
+def test_which_headers_state_a_place(tmp_path: Path, name: str, header: str, placed: bool) -> None:
+    """A spacing alone is none: nobody knows where the axes go."""
+    (tmp_path / name).write_bytes(header.encode() + drawing().T.astype(np.uint8).tobytes())
+    opened = open_mask(tmp_path / name)
+    assert (opened.affine is not None) == placed
+    assert np.array_equal(opened.frame(0), drawing())
+    opened.close()
+
+
+@pytest.mark.parametrize("ending", ["nrrd", "mha", "nii.gz"])
+def test_formats_meet_in_space(tmp_path: Path, ending: str) -> None:
+    """What SimpleITK writes, with rows upward, against NIfTI."""
+    image = SimpleITK.GetImageFromArray(drawing().T[::-1].astype(np.uint8)[None])
+    image.SetSpacing((0.3, 0.25, 1))
+    image.SetDirection((1, 0, 0, 0, -1, 0, 0, 0, 1))
+    image.SetOrigin((4, 5 + 0.25 * (ROWS - 1), 6))
+    SimpleITK.WriteImage(image, str(tmp_path / f"p.{ending}"))
+    affine = np.array([[-0.3, 0, 0, -4], [0, -0.25, 0, -5], [0, 0, 1, 6], [0, 0, 0, 1]])
+    assert dice(tmp_path / f"p.{ending}", save(tmp_path / "r", drawing(), affine)) == (1, [])
 
 
 def test_turned_file_against_one_without_place_is_said(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def open_volume(path: str | Path, slices_as_frames: bool = False) -> Opened:
         reason = shown(words, 120).strip("'\"") if words else type(error).__name__
         raise DataError(f"{path}: the file is damaged: its header cannot be read ({reason}).") from error
     plain = source.dtype == np.uint8 and not isinstance(source, _ScaledFrames)
-    return Opened(source, stored.format, affine, 8 if plain else 0, warnings=stored.warnings, placed=stored.placed and usable)
+    placed = stored.placed and usable
+    return Opened(source, stored.format, affine, 8 if plain else 0, warnings=stored.warnings, placed=placed)
 
 
 def _reader(path: Path) -> Callable[[Path], Stored]:
