@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import nibabel
@@ -289,7 +290,9 @@ def test_damaged_bytes_give_masks_or_one_line(cine: Path, tmp_path: Path) -> Non
             damaged[place] = int(random.integers(256))
         (tmp_path / "a.dcm").write_bytes(damaged[: None if random.random() < 0.8 else int(random.integers(len(whole)))])
         try:
-            read_mask(tmp_path / "a.dcm")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # pydicom's would show values of the file as they are
+                read_mask(tmp_path / "a.dcm")
         except DataError as error:
             refused.append(str(error))
     assert len(refused) > 20

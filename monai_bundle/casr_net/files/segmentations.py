@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +160,10 @@ class SegmentationFrames:
 
     def _guarded(self, read: Callable[[], Result]) -> Result:
         try:
-            return guarded(Path(self.name), read)
+            # pydicom warns, on the user's terminal, of each value that breaks a rule; what matters is checked here.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return guarded(Path(self.name), read)
         except DataError as error:
             if self._folder is None:
                 raise
