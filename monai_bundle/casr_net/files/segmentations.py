@@ -264,8 +264,9 @@ def parse_segmentation(source: Dataset | str | Path) -> DicomSegmentation:
 def is_segmentation(path: str | Path) -> bool:
     """Whether a file is a DICOM Segmentation; only its first attributes are read."""
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             data: Any = read_partial(stream, lambda tag, representation, length: tag > 0x00080016, force=True)
+            return data.get("SOPClassUID") in (SEGMENTATION_STORAGE, LABEL_MAP_STORAGE)
     except Exception:  # no DICOM file; whoever reads it says what is wrong
         return False
-    return data.get("SOPClassUID") in (SEGMENTATION_STORAGE, LABEL_MAP_STORAGE)
