@@ -203,6 +203,7 @@ def _geometry(stored: Stored, fields: dict[str, str]) -> None:
         return
     try:
         stored.affine = itk_affine("\n".join(header) + "\n\n", ".nrrd")
+        stored.placed = bool(table)
     except RuntimeError:
         stored.warnings.append("the geometry in its header cannot be used; spacing 1 and plain axes were taken")
 
