@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from casr_net.evaluation.metrics import count_pixels, image_metrics, pooled_metrics
-from casr_net.inference.record import package_versions
+from casr_net.inference.provenance import package_versions
 from casr_net.network.weights import sha256
 from casr_net.refinement.contours import RefinementParameters, refine
 from probabilities import maps

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from casr_net import Segmenter
-from casr_net.inference.record import package_versions
+from casr_net.inference.provenance import package_versions
 from casr_net.synthetic.angiogram import make_cine
 
 BUNDLE = Path(__file__).resolve().parents[1] / "monai_bundle"

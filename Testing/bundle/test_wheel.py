@@ -30,7 +30,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_has_configurations_and_weights(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for name in ("configs/inference.json", "configs/metadata.json", "models/model.pt", "docs/README.md"):
+    for name in (
+        "configs/inference.json",
+        "configs/metadata.json",
+        "models/model.pt",
+        "docs/README.md",
+        "docs/run.schema.json",
+    ):
         assert f"casr_net/_bundle/{name}" in names
     assert "casr_net/py.typed" in names
     package = ROOT / "monai_bundle" / "casr_net"

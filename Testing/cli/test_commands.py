@@ -21,6 +21,18 @@ def test_synth_then_evaluate(tmp_path: Path, capsys) -> None:
     assert "dice" in capsys.readouterr().out.lower()
 
 
+def test_figures_are_written_whatever_happens_to_the_table(tmp_path: Path, monkeypatch) -> None:
+    def stop(*_: object) -> str:
+        raise BrokenPipeError
+
+    main(["synth", "--output", str(tmp_path / "s"), "--count", "1", "--size", "64", "--quiet"])
+    masks = str(tmp_path / "s" / "synthetic" / "masks")
+    monkeypatch.setattr("casr_net.evaluation.compare.format_report", stop)
+    monkeypatch.setattr("casr_net.cli._silence", lambda stream: None)
+    assert main(["evaluate", masks, masks, "--json", str(tmp_path / "f.json")]) == 0
+    assert json.loads((tmp_path / "f.json").read_text())["count"] == 1
+
+
 def test_synth_refuses_impossible_sizes(tmp_path: Path, capsys) -> None:
     assert main(["synth", "--output", str(tmp_path), "--size", "8"]) == 2
     assert "8" in capsys.readouterr().err
@@ -31,6 +43,18 @@ def test_evaluate_of_nothing(tmp_path: Path, capsys) -> None:
     error = capsys.readouterr().err
     assert str(tmp_path / "a") in error
     assert "Traceback" not in error
+
+
+def test_subset_reaches_the_comparison(monkeypatch, tmp_path: Path) -> None:
+    asked = []
+
+    def compare(predictions: str, references: str, subset: bool) -> dict:
+        asked.append(subset)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("casr_net.evaluation.compare.evaluate_folders", compare)
+    assert main(["evaluate", "a", "b", "--subset"]) == main(["evaluate", "a", "b"]) == 130
+    assert asked == [True, False]
 
 
 def test_version(capsys) -> None:

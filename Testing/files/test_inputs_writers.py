@@ -49,7 +49,7 @@ def test_bad_arguments_do_not_stop_the_others(folder: Path, tmp_path: Path) -> N
         "holds no images" in messages[1],
         "not a supported" in messages[2],
     ] == [True] * 3
-    assert [error.exit_code for error in inputs.failures.values()] == [2, 2, 1]
+    assert [error.exit_code for error in inputs.failures.values()] == [1, 2, 1]
 
 
 def test_equal_output_names_are_refused(folder: Path) -> None:
@@ -115,9 +115,13 @@ def test_names_with_dots_stay_whole(tmp_path: Path) -> None:
 
 def test_existing_results_are_kept(png: Path, tmp_path: Path) -> None:
     (tmp_path / "x_mask.png").write_bytes(b"mine")
-    with pytest.raises(DataError, match="exists already and was kept"):
-        ResultWriter(tmp_path).check(item(png))
-    ResultWriter(tmp_path, overwrite=True).check(item(png))
+    mask = np.ones(read_angiogram(png).size)
+    kept = ResultWriter(tmp_path, probability=True)
+    assert kept.existing(item(png)) == {"mask": tmp_path / "x_mask.png"}
+    assert [path.name for path in kept.write(item(png), mask, mask)] == ["x_probability.png"]
+    assert (tmp_path / "x_mask.png").read_bytes() == b"mine"
+    ResultWriter(tmp_path, overwrite=True).write(item(png), mask, None)
+    assert cv2.imread(str(tmp_path / "x_mask.png"), cv2.IMREAD_UNCHANGED).min() == 255
 
 
 def test_unknown_format() -> None:

@@ -21,6 +21,9 @@ __all__ = ["Angiogram", "guarded", "open_file", "read_angiogram"]
 SAMPLED = 8
 """Frames of a cine that its grey range is chosen from, spread over it. Our choice."""
 
+MAX_VALUE = 1e30
+"""Of floating point pixels: far above any detector's, and far enough below float32's limit to compute with."""
+
 Result = TypeVar("Result")
 
 
@@ -112,6 +115,10 @@ class Angiogram:
         if stored.dtype.kind == "f" and not np.isfinite(stored).all():
             count = int(stored.size - np.isfinite(stored).sum())
             raise DataError(f"{self.path}: {count} of {stored.size} pixel values are not finite (NaN or infinite).")
+        if stored.dtype.kind == "f" and stored.size:
+            largest = float(np.abs(stored).max())
+            if largest > MAX_VALUE:
+                raise DataError(f"{self.path}: pixel values go up to {largest:.3g}; the limit is {MAX_VALUE:g}.")
         return stored
 
     def grey(self, frame: int) -> np.ndarray:

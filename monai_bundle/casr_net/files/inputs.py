@@ -1,18 +1,24 @@
-"""What a run is to segment: files and folders given by the user, checked one by one before the network is loaded."""
+"""What a run is to segment: files and folders given by the user, looked at one by one before the network is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import CASRError, DataError, UsageError
+from ..errors import CASRError, DataError, UsageError, shown
 from .images import read_angiogram
 from .kinds import is_image
-from .names import is_hidden, plain_stem
+from .names import DICOM, RASTER, VOLUME, is_result, plain_stem, suffix
 
-__all__ = ["Inputs", "find_inputs"]
+__all__ = ["Inputs", "find_inputs", "no_image"]
+
+RESULTS = "results of earlier runs (named _mask, _probability or _overlay; named one by one they are read)"
+OBJECTS = "DICOM objects that are no images (DICOMDIR, SR, PR, ECG and the like)"
+LINKS = "linked folders that were walked already"
 
 
 @dataclass
@@ -23,59 +29,207 @@ class Inputs:
         items: a dictionary a frame: image and path (both the file; a transform replaces the first), name (relative
             output name without ending), frame (index from 0) and frames (count in the file). A file's are consecutive.
         failures: path to error, for files that were refused.
+        passed_over: what was found in folders and left alone: kind, in words, to number.
+        given: the paths as the user gave them.
+        looked_at: number of files that were opened, whatever came of it.
+        window: centre and width of the VOI window that the user wants; None leaves the choice to each file.
     """
 
     items: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, CASRError] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
+    given: list[str] = field(default_factory=list)
+    looked_at: int = 0
+    window: tuple[float, float] | None = None
+
+    @property
+    def paths(self) -> list[str]:
+        """The files that can be read, each once, in order."""
+        return list(dict.fromkeys(item["path"] for item in self.items))
+
+    @property
+    def passed(self) -> int:
+        """How much was passed over in all."""
+        return sum(self.passed_over.values())
+
+    def pass_over(self, kind: str) -> None:
+        """Count something that is left alone."""
+        self.passed_over[kind] = self.passed_over.get(kind, 0) + 1
 
 
-def find_inputs(paths: str | Path | Sequence[str | Path], output_dir: str | Path | None = None) -> Inputs:
-    """List every frame of every readable file; a folder is walked, its sub-folders are kept in the output names.
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    name: str
+    folder: Path | None  # that the user gave; None for a file that the user named
 
-    Files of a folder that are no images are passed over silently; a file that the user names is always looked at. A bad
-    file goes to ``failures`` and the others are still listed.
+
+def find_inputs(
+    paths: str | Path | Sequence[str | Path], window: Sequence[float] | None = None, flat: bool = False
+) -> Inputs:
+    """List every frame of every readable file, by the headers alone; a folder is walked, with the folders below it.
+
+    Of a folder, files that are no images are passed over: silently where their ending or the lack of DICOM's marker
+    says so; results of this package, and DICOM objects that are no images, are counted. A file that the user names is
+    always looked at. Links are followed, and each folder is walked once. Whatever is wrong with one path goes to
+    ``failures``, and the others are still listed.
 
     Args:
         paths: files and folders.
-        output_dir: where results go. Results in it are passed over when the folder that is walked is, or holds, it.
+        window: centre and width of the VOI window to use in place of the files' own.
+        flat: leave the sub-folders out of the names; else they are kept.
     """
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    inputs = Inputs()
-    names: dict[str, Path] = {}
-    for path, name in _walk(given, inputs, None if output_dir is None else Path(output_dir).resolve()):
-        try:
-            if name in names and names[name].resolve() == path.resolve():
-                continue  # named twice, or named beside its folder
-            if name in names:
-                raise DataError(f"{path}: would be written under the same name {name!r} as {names[name]}.")
-            frames = read_angiogram(path).frames
-        except CASRError as error:
-            inputs.failures[str(path)] = error
+    inputs = Inputs(given=[str(path) for path in given], window=None if window is None else (window[0], window[1]))
+    names: dict[str, _Found] = {}
+    for found in _walk([Path(path) for path in given], inputs, flat):
+        other = names.get(found.name)
+        if other is not None:
+            # Named twice, or named beside its folder, is no conflict.
+            if not _same(found.path, other.path):
+                inputs.failures[str(found.path)] = DataError(_meeting(found, other, flat))
             continue
-        names[name] = path
-        common = {"image": str(path), "path": str(path), "name": name, "frames": frames}
+        frames = _look(found, inputs)
+        if frames == 0:
+            continue
+        names[found.name] = found
+        common = {"image": str(found.path), "path": str(found.path), "name": found.name, "frames": frames}
         inputs.items += [{**common, "frame": i} for i in range(frames)]
     return inputs
 
 
-def _walk(paths: Iterable[str | Path], inputs: Inputs, output: Path | None) -> Iterable[tuple[Path, str]]:
-    for given in map(Path, paths):
-        if not given.is_dir():
-            if not given.exists():
-                inputs.failures[str(given)] = UsageError(f"{given}: no such file or folder.")
-                continue
-            yield given, plain_stem(given)
+def _look(found: _Found, inputs: Inputs) -> int:
+    """Number of frames; 0 for a file that cannot be used, which is noted."""
+    path = found.path
+    inputs.looked_at += 1
+    try:
+        return read_angiogram(path, inputs.window).frames
+    except Exception as error:  # whatever is wrong with one file must not cost the others
+        kind = no_image(path)
+        if kind and found.folder is not None:
+            inputs.pass_over(OBJECTS)
+            return 0
+        inputs.failures[str(path)] = _refusal(path, kind, error)
+        return 0
+
+
+def _refusal(path: Path, kind: str, error: Exception) -> CASRError:
+    if kind:
+        advice = "; give its folder, to have the files found that it lists" if "Directory" in kind else ""
+        refusal: CASRError = DataError(f"{path}: a DICOM object that is no image ({kind}){advice}.")
+    elif isinstance(error, CASRError):
+        return error
+    else:
+        refusal = DataError(f"{path}: cannot be read; --debug shows where the {type(error).__name__} comes from.")
+    refusal.__cause__ = error
+    return refusal
+
+
+def no_image(path: str | Path) -> str:
+    """What a DICOM object is, if it is no image, such as "Basic Text SR Storage"; empty for all other files.
+
+    Objects are known by the SOP class of their file meta information (PS3.10, 7.1): those of images are all called so.
+    """
+    import pydicom  # slow to import, and not needed for other files
+
+    try:
+        with open(path, "rb") as stream:
+            if stream.read(132)[128:] != b"DICM":
+                return ""
+        uid = pydicom.filereader.read_file_meta_info(path).get("MediaStorageSOPClassUID")
+    except Exception:  # damaged in whatever way: the reader's own error says more
+        return ""
+    # The name of a UID that pydicom does not know is the UID itself.
+    if uid is None or uid.name == str(uid) or "Image Storage" in uid.name:
+        return ""
+    return shown(str(uid.name)).strip("'")
+
+
+def _walk(given: Sequence[Path], inputs: Inputs, flat: bool) -> Iterator[_Found]:
+    for path in given:
+        try:
+            mode = os.stat(path).st_mode
+        except (OSError, ValueError) as error:
+            inputs.failures[str(path)] = DataError(f"{path}: {_absence(error)}.")
             continue
-        found = sorted(
-            path for path in given.rglob("*") if path.is_file() and not is_hidden(path, given) and is_image(path)
-        )
-        found = [path for path in found if not _is_result(path, output)]
-        if not found:
-            inputs.failures[str(given)] = UsageError(f"{given}: the folder holds no images.")
-        for path in found:
-            yield path, (path.relative_to(given).parent / plain_stem(path)).as_posix()
+        if stat.S_ISDIR(mode):
+            yield from _images(path, inputs, flat)
+        elif stat.S_ISREG(mode):
+            yield _Found(path, plain_stem(path), None)
+        else:
+            inputs.failures[str(path)] = DataError(f"{path}: neither a file nor a folder.")
 
 
-def _is_result(path: Path, output: Path | None) -> bool:
-    kinds = ("_mask", "_probability", "_overlay")
-    return output is not None and output in path.resolve().parents and plain_stem(path).endswith(kinds)
+def _images(root: Path, inputs: Inputs, flat: bool) -> Iterator[_Found]:
+    passed, objects, refused = (inputs.passed, inputs.passed_over.get(OBJECTS, 0), len(inputs.failures))
+    found = 0
+    for path in _files(root, inputs, set()):
+        if is_result(path):
+            inputs.pass_over(RESULTS)
+        elif is_image(path):
+            found += 1
+            stem = plain_stem(path)
+            name = stem if flat else (path.relative_to(root).parent / stem).as_posix()
+            yield _Found(path, name, root)
+    # Whoever asked for the files has looked at them by now.
+    if found == inputs.passed_over.get(OBJECTS, 0) - objects and len(inputs.failures) == refused:
+        rest = f" (passed over: {inputs.passed - passed} files)" if inputs.passed > passed else ""
+        inputs.failures[str(root)] = UsageError(f"{root}: the folder holds no images{rest}.")
+
+
+def _files(folder: Path, inputs: Inputs, walked: set[tuple[int, int]]) -> Iterator[Path]:
+    """Files in and below a folder, in order, links followed; hidden ones are left out."""
+    try:
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in walked:
+            inputs.pass_over(LINKS)
+            return
+        walked.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as listing:
+            names = sorted(entry.name for entry in listing if not entry.name.startswith("."))
+    except OSError as error:
+        inputs.failures[str(folder)] = DataError(f"{folder}: {_absence(error)}.")
+        return
+    for name in names:
+        path = folder / name
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            if suffix(path) in RASTER + VOLUME + DICOM:
+                inputs.failures[str(path)] = DataError(f"{path}: {_absence(error, link=path.is_symlink())}.")
+            continue
+        if stat.S_ISDIR(mode):
+            yield from _files(path, inputs, walked)
+        elif stat.S_ISREG(mode):
+            yield path
+
+
+def _absence(error: OSError | ValueError, link: bool = False) -> str:
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return "a link to a file that is not there" if link else "no such file or folder"
+    reason = error.strerror if isinstance(error, OSError) else None
+    return f"cannot be opened: {reason or 'no possible name'}"
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _meeting(found: _Found, other: _Found, flat: bool) -> str:
+    """Why two files cannot both be done, and how they can."""
+    text = f"{found.path}: would be written under the same name {found.name!r} as {other.path}; "
+    if flat and (found.folder is not None or other.folder is not None):
+        return f"{text}without --flat the folders stay apart."
+    folders = [os.path.abspath(part.path.parent) for part in (found, other)]
+    if folders[0] == folders[1]:
+        return f"{text}rename one, or give each an output folder of its own."
+    try:
+        common = os.path.commonpath(folders)
+    except ValueError:  # on different drives
+        common = ""
+    if not common or common == os.path.dirname(common):
+        return f"{text}give each an output folder of its own."
+    return f"{text}give the folder that holds both, {common}, whose sub-folders are kept, or two output folders."

@@ -12,9 +12,7 @@ import numpy as np
 from ..errors import UsageError
 from .geometry import LPS_TO_RAS, usable_affine
 
-__all__ = ["FORMATS", "write_map", "write_png"]
-
-FORMATS = ("png", "nrrd", "mha", "nii.gz")
+__all__ = ["write_map", "write_png"]
 
 logger = logging.getLogger("casr_net")
 

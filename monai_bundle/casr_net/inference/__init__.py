@@ -8,8 +8,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "bundle": ["build", "bundle_root", "config_files", "expected_error", "load_parser"],
         "predict": ["FrameInferer", "predict"],
-        "record": ["RunReport", "describe", "package_versions"],
-        "run": ["SaveResults", "resolve_device", "run_inference", "wanted_items"],
+        "record": ["RunReport"],
+        "run": ["FrameDataset", "SaveResults", "resolve_device", "run_inference", "wanted_items"],
         "segmenter": ["Segmentation", "Segmenter"],
         "settings": ["SETTINGS", "check_keys", "check_settings"],
     },

@@ -1,83 +1,33 @@
-"""The record of a run, ``run.json``: what was done with which versions, on which files, and how long it took."""
+"""What happens in a run, file by file: said to the user, and kept in ``run.json``."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
+import contextlib
 import logging
+import os
 import platform
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.transforms import Compose, Transform
-
-from ..errors import CASRError
-from ..files.atomic import write_atomically
+from ..errors import CASRError, DataError
+from ..files.inputs import Inputs
+from ..files.names import as_text
 from ..network.weights import sha256
+from .bundle import expected_error
+from .filerecord import FileRecord
+from .origin import difference
+from .provenance import describe, package_versions, settings_hash
+from .runfile import RunFile, now
 
-__all__ = ["RunReport", "describe", "package_versions"]
-
-PACKAGES = (
-    "casr-net", "monai", "torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "pillow",
-    "pydicom", "python-gdcm", "SimpleITK", "nibabel", "tifffile", "imagecodecs",
-)  # fmt: skip
+__all__ = ["RunReport"]
 
 logger = logging.getLogger("casr_net")
 
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def describe(component: Any) -> Any:
-    """Settings of a transform, a ``Compose`` of them, an inferer or a network, as JSON-ready values.
-
-    Taken from the objects rather than from the configuration file, so that every override counts.
-    """
-    if isinstance(component, Compose):
-        return [describe(transform) for transform in component.transforms]
-    if dataclasses.is_dataclass(component) and not isinstance(component, type):
-        return dataclasses.asdict(component)
-    settings: dict[str, Any] = {"class": _public_name(type(component))}
-    for name, value in sorted(getattr(component, "settings", vars(component)).items()):
-        if name.startswith("_"):
-            continue
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            settings[name] = dataclasses.asdict(value)
-        elif isinstance(value, Transform):
-            settings[name] = describe(value)
-        elif isinstance(value, (str, int, float, bool, type(None))):
-            settings[name] = value
-        elif isinstance(value, (list, tuple)) and all(isinstance(part, (str, int, float)) for part in value):
-            settings[name] = list(value)
-    return settings
-
-
-def _public_name(kind: type) -> str:
-    """A class by the package that offers it, such as ``casr_net.refinement.RefineVesselsd``.
-
-    Not by the module that it stands in: that may move, and the hash of the same settings must stay.
-    """
-    parts = kind.__module__.split(".")
-    for length in range(2, len(parts)):
-        package = ".".join(parts[:length])
-        if getattr(sys.modules.get(package), kind.__name__, None) is kind:
-            return f"{package}.{kind.__qualname__}"
-    return f"{kind.__module__}.{kind.__qualname__}"
+WRITING_SHARE = 0.05
+"""Of the time, that writing of run.json may take while the network runs."""
 
 
 class RunReport:
@@ -88,18 +38,55 @@ class RunReport:
         device: that the network ran on.
         weights: file of the network's weights.
         components: the objects that lead to the results; their settings are stored, and hashed.
+        window: centre and width that the user wants, None without; it counts among the settings.
+
+    Attributes:
+        files: what is known of each input, by its path.
+        failures: path to error.
+        progress: called with the number of frames that were tried since the last call.
     """
 
     def __init__(
-        self, output_dir: str | Path, device: Any = "", weights: str | Path = "", components: Sequence[Any] = ()
+        self,
+        output_dir: str | Path,
+        device: Any = "",
+        weights: str | Path = "",
+        components: Sequence[Any] = (),
+        window: Sequence[float] | None = None,
     ) -> None:
-        self.path = Path(output_dir) / "run.json"
-        self.device, self.weights = str(device), Path(weights)
-        self.config = [describe(component) for component in components]
-        self.outputs: dict[str, list[str]] = {}
+        self.record = RunFile(output_dir)
+        self.folder, self.weights = Path(output_dir), Path(weights)
+        self.files: dict[str, FileRecord] = {}
         self.failures: dict[str, CASRError] = {}
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.started = time.perf_counter()
+        self.progress: Callable[[int], object] = lambda frames: None
+        self.config = [*(describe(component) for component in components), {"window": window and list(window)}]
+        self.run: dict[str, Any] = {
+            "number": 0,
+            "state": "running",
+            "summary": "",
+            "started": now(),
+            "finished": None,
+            "working_directory": as_text(os.getcwd()),
+            "inputs": [],
+            "output_folder": as_text(output_dir),
+            "versions": package_versions(),
+            "platform": platform.platform(),
+            "device": str(device),
+            "config_sha256": settings_hash(self.config),
+            "weights": as_text(weights),
+            "weights_sha256": sha256(self.weights) if self.weights.is_file() else None,
+        }
+        self._started = self._saved = time.perf_counter()
+        self._cost = 0.0
+        self._outputs: dict[str, dict[str, Any]] = {}
+        self._passed_over: dict[str, int] = {}
+        self._looked = False
+
+    @property
+    def path(self) -> Path:
+        """Of ``run.json``."""
+        return self.record.path
 
     @property
     def exit_code(self) -> int:
@@ -107,7 +94,7 @@ class RunReport:
         codes = {failure.exit_code for failure in self.failures.values()}
         if not codes:
             return 0
-        return 2 if codes == {2} and not self.outputs else 1
+        return 2 if codes == {2} and len(self.failures) == len(self.files) else 1
 
     def exit(self) -> None:
         """End the process with :attr:`exit_code`, unless it is 0."""
@@ -118,28 +105,141 @@ class RunReport:
         """Note one input's failure, and say it in one line."""
         if path not in self.failures:
             self.failures[path] = error
-            logger.error("%s", error)
+            self.files.setdefault(path, FileRecord(path)).error = as_text(" ".join(str(error).split()))
+            logger.error("%s", error, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None)
 
-    def write(self) -> Path:
-        """Write ``run.json``.
+    def expect(self, inputs: Inputs) -> None:
+        """Take over what was found: files, refusals, and what was passed over."""
+        self.run["inputs"] = [as_text(path) for path in inputs.given]
+        self._passed_over, self._looked = inputs.passed_over, inputs.looked_at > 0
+        for kind, count in inputs.passed_over.items():
+            logger.info("passed over, %s: %d.", kind, count)
+        for path, error in inputs.failures.items():
+            self.fail(path, error)
+        for item in inputs.items:
+            self.files.setdefault(item["path"], FileRecord(item["path"], item["name"], item["frames"]))
+
+    def made_otherwise(self, path: str, results: Iterable[Path]) -> str:
+        """A line about the first of the results of a file that this run would have made otherwise; empty if none is.
 
         Raises:
-            DataError: when it cannot be written.
+            DataError: when the file cannot be read.
         """
-        self.seconds["total"] = time.perf_counter() - self.started
-        record = {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": package_versions(),
-            "platform": platform.platform(),
-            "device": self.device,
-            "config": self.config,
-            "config_sha256": hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest(),
-            "weights": str(self.weights),
-            "weights_sha256": sha256(self.weights) if self.weights.is_file() else None,
-            "inputs": [*self.outputs, *(path for path in self.failures if path not in self.outputs)],
-            "outputs": self.outputs,
-            "errors": {path: str(error) for path, error in self.failures.items()},
+        line, source = difference(self.record, results, path, self.run)
+        self.files[path].source |= source
+        return line
+
+    def begin(self) -> None:
+        """Write that the run has begun.
+
+        Raises:
+            DataError: when that is impossible.
+        """
+        if not self.writes:
+            return
+        # What tells an input, before anything is made of it: a killed run may leave no more than this.
+        for record in self.files.values():
+            if record.wanted:
+                with contextlib.suppress(OSError):  # gone meanwhile: said when its turn comes
+                    status = os.stat(record.path)
+                    record.source |= {"bytes": status.st_size, "modified": status.st_mtime_ns}
+        begun = self._current()
+        said = self.record.begin(begun, self.config)
+        self.run["number"] = begun["number"]
+        if said:
+            logger.warning("%s", said)
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to keep: a run that found nothing at all makes no folder."""
+        return self._looked or self.folder.is_dir()
+
+    def wrote(self, item: dict[str, Any], kind: str, path: Path) -> None:
+        """Note a result of a frame, or the stack that its file ends with."""
+        stack = kind == "mask" and path.suffix != ".png"
+        self._outputs[self.record.key(path)] = {
+            "run": self.run["number"],
+            "input": as_text(item["path"]),
+            "kind": kind,
+            "frame": item["frame"] if item["frames"] > 1 and not stack else None,
+        }
+
+    def frame_done(self, item: dict[str, Any], seconds: float = 0.0) -> None:
+        """Note that a frame is segmented and its results are written."""
+        record = self.files[item["path"]]
+        record.done += 1
+        record.seconds += seconds
+        self._after(record)
+
+    def frame_failed(self, item: dict[str, Any], error: Exception) -> None:
+        """Note that a frame cannot be done. It is said once for the file, when its last frame has been tried."""
+        record = self.files[item["path"]]
+        known = expected_error(error)
+        if known is None:
+            root: BaseException = error
+            while root.__cause__ is not None:  # MONAI wraps what a transform raises
+                root = root.__cause__
+            known = DataError(f"{record.path}: results cannot be made: {type(root).__name__}: {root}")
+            known.__cause__ = error
+        record.failed[item["frame"]] = known
+        self._after(record)
+
+    def _after(self, record: FileRecord) -> None:
+        if record.complete:
+            self._conclude(record)
+        self.progress(1)
+        if time.perf_counter() - self._saved > self._cost / WRITING_SHARE:
+            self.save()
+
+    def _conclude(self, record: FileRecord) -> None:
+        """Say what is wrong with a file, or strange about it."""
+        failure = record.failure()
+        if failure is not None:
+            self.fail(record.path, failure)
+        for line in record.conclude():
+            logger.warning("%s", line)
+
+    def save(self) -> None:
+        """Write how far the run has come."""
+        if self.run["number"]:
+            begun = time.perf_counter()
+            self.record.update(self._current(), self._outputs)
+            self._outputs = {}
+            self._saved = time.perf_counter()
+            self._cost = self._saved - begun
+
+    def end(self, state: str) -> None:
+        """Write how the run ended.
+
+        Args:
+            state: "finished", "interrupted" or "stopped".
+        """
+        for record in self.files.values():
+            if record.wanted and not record.complete and (record.failed or record.empty or record.clipped):
+                self._conclude(record)
+        self.run |= {"state": state, "finished": now()}
+        self.save()
+
+    def summary(self) -> str:
+        """How far the run has come, such as "interrupted, 4 of 14 frames"."""
+        frames = self._frames()
+        return f"{self.run['state']}, {frames['before'] + frames['done']} of {frames['expected']} frames"
+
+    def _frames(self) -> dict[str, int]:
+        files = self.files.values()
+        return {
+            "expected": sum(record.frames for record in files),
+            "before": sum(record.before for record in files),
+            "done": sum(record.done for record in files),
+            "failed": sum(len(record.failed) for record in files),
+        }
+
+    def _current(self) -> dict[str, Any]:
+        self.seconds["total"] = time.perf_counter() - self._started
+        return self.run | {
+            "summary": self.summary(),
+            "frames": self._frames(),
+            "files": [record.as_json() for record in self.files.values()],
+            "passed_over": self._passed_over,
             "seconds": {stage: round(value, 4) for stage, value in self.seconds.items()},
         }
-        text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
-        return write_atomically(self.path, lambda path: path.write_text(text, encoding="utf-8"))

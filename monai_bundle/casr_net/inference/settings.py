@@ -51,6 +51,7 @@ SETTINGS: dict[str, tuple[Test, str]] = {
     "overlay": _SWITCH,
     "probability": _SWITCH,
     "overwrite": _SWITCH,
+    "flat": _SWITCH,
     "refine": _SWITCH,
     "threshold": (lambda value: _is_number(value) and 0 < value <= 1, "a number above 0 and at most 1"),
     "window": (

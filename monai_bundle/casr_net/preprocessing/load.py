@@ -7,6 +7,7 @@ its turn comes (:func:`casr_net.files.read_angiogram`).
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from monai.transforms import MapTransform
 
 from ..errors import DataError
 from ..files.images import read_angiogram
-from ..files.masks import read_mask
+from ..files.masks import open_mask
 
 __all__ = ["LoadAngiogramd", "LoadMaskd", "image_tensor"]
 
@@ -87,9 +88,10 @@ class LoadMaskd(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             path = Path(result[key])
-            masks = read_mask(path)
-            frame = int(result.get(self.frame_key, 0)) if masks.shape[-1] > 1 else 0
-            if not 0 <= frame < masks.shape[-1]:
-                raise DataError(f"{path}: there is no mask {frame}; it has {masks.shape[-1]}, counted from 0.")
-            result[key] = image_tensor(masks[..., frame].astype(np.float32), np.eye(4), str(path))
+            with closing(open_mask(path)) as masks:
+                frame = int(result.get(self.frame_key, 0)) if masks.frames > 1 else 0
+                if not 0 <= frame < masks.frames:
+                    raise DataError(f"{path}: there is no mask {frame}; it has {masks.frames}, counted from 0.")
+                mask = masks.frame(frame).astype(np.float32)
+            result[key] = image_tensor(mask, np.eye(4), str(path))
         return result

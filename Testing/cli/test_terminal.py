@@ -1,0 +1,58 @@
+"""Output to terminals and pipes of every kind, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def casr(*arguments: str, **more: object) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "casr_net.cli", *arguments]
+    return subprocess.run(command, capture_output=True, check=False, **{"env": ENVIRONMENT, **more})  # type: ignore[call-overload]
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(png: Path) -> None:
+    code = f"{sys.executable} -m casr_net.cli info angio.png | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", code], capture_output=True, text=True, check=False, cwd=png.parent, env=ENVIRONMENT
+    )
+    assert done.stdout == "0\n"
+    assert done.stderr == ""
+
+
+def test_names_that_a_terminal_cannot_show(picture, tmp_path: Path) -> None:
+    picture(tmp_path / "冠状é.png")
+    picture(Path(os.fsdecode(bytes(tmp_path / "caf") + b"\xe9.png")))
+    (tmp_path / "bad é.png").write_bytes(b"bad")
+    done = casr("info", str(tmp_path), env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 1
+    assert rb"\u51a0\u72b6\xe9.png" in done.stdout and rb"caf\xe9.png" in done.stdout
+    assert rb"bad \xe9.png: " in done.stderr
+    assert b"Error" not in done.stderr and b"unexpected" not in done.stderr
+
+
+def test_help_is_quick() -> None:
+    best = 9.0
+    for _ in range(5):
+        begun = time.perf_counter()
+        assert casr("--help").returncode == 0
+        best = min(best, time.perf_counter() - begun)
+    assert best < 0.3
+
+
+@pytest.mark.parametrize("command", ["segment", "evaluate", "info", "synth"])
+def test_every_command_explains_itself(command: str, capsys) -> None:
+    from casr_net.cli import main
+
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "--debug" in text and "--quiet" in text and "exit code" in text

@@ -1,0 +1,75 @@
+"""``casr segment``: masks of angiograms and cines."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..files.names import FORMATS
+from .arguments import add_window, checked_window
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "segment angiograms and cines"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("input", nargs="+", metavar="INPUT", help="image, DICOM file or folder")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results and run.json")
+    parser.add_argument("--format", choices=FORMATS, default="png", help="of the masks (%(default)s)")
+    parser.add_argument("--overlay", action="store_true", help="also draw the contour on the angiogram")
+    parser.add_argument("--probability", action="store_true", help="also write the 8-bit probability map")
+    parser.add_argument("--no-refine", action="store_true", help="leave stage 3, contour refinement, out")
+    parser.add_argument(
+        "--flat", action="store_true", help="leave the sub-folders of an INPUT folder out of the output"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace results that exist; without it, what is missing is done"
+    )
+    add_window(parser)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (%(default)s)")
+    parser.add_argument("--weights", metavar="FILE", help="state dict to use in place of the shipped one")
+    parser.add_argument(
+        "--config", action="append", default=[], metavar="FILE", help="overlay of inference.json, path or shipped name"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Segment, and return the exit code."""
+    from ..inference.bundle import config_files
+
+    # Checked before the seconds that MONAI takes to import.
+    files = config_files(options.config)
+    window = checked_window(options)
+    output = Path(options.output)
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output}: exists and is no folder.")
+    logging.getLogger("casr_net").info("Loading the network ...")
+
+    from ..inference.bundle import build, load_parser
+    from ..inference.run import run_inference
+
+    chosen: dict[str, Any] = {"weights": options.weights} if options.weights else {}
+    if window is not None:
+        chosen["window"] = window
+    parser = load_parser(
+        files[1:], inputs=options.input, output_dir=options.output, format=options.format, overlay=options.overlay,
+        probability=options.probability, refine=not options.no_refine, overwrite=options.overwrite,
+        device_name=options.device, flat=options.flat, **chosen,
+    )  # fmt: skip
+    dataset = build(parser, "dataset")
+    report = build(parser, "report")
+    if not dataset.data:
+        return int(run_inference(None, dataset, report).exit_code)
+    evaluator = build(parser, "evaluator")
+
+    from tqdm import tqdm
+
+    # Where nobody watches, in a log, there is none.
+    with tqdm(total=len(dataset.data), desc="frames", unit="frame", disable=True if options.quiet else None) as bar:
+        report.progress = bar.update
+        return int(run_inference(evaluator, dataset, report).exit_code)

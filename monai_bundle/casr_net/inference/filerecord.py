@@ -1,0 +1,105 @@
+"""One input file in a run: how far it has come, how it was shown, and what is to be said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import CASRError, DataError
+from ..files.names import as_text
+
+__all__ = ["FileRecord", "frame_ranges"]
+
+
+@dataclass
+class FileRecord:
+    """What is known of a file.
+
+    Attributes:
+        path: of the file, as it was given or found.
+        name: of its results, without ending.
+        frames: in the file; 0 where it could not be opened.
+        wanted: frames that this run is to segment.
+        before: frames whose results were there already.
+        done: frames that this run has segmented.
+        failed: frame, from 0, to what is wrong with it.
+        source: what it is told by and how it was shown: format, columns, rows, bytes, modified, sha256, grey.
+        warnings: lines without the path.
+        empty, clipped: frames without a vessel, and those of which the grey range clips more than half.
+        error: what is wrong with the file, or with frames of it.
+        seconds: that its frames took.
+    """
+
+    path: str
+    name: str = ""
+    frames: int = 0
+    wanted: int = 0
+    before: int = 0
+    done: int = 0
+    failed: dict[int, CASRError] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)
+    clipped: list[int] = field(default_factory=list)
+    error: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether this run has tried every frame it wanted."""
+        return self.done + len(self.failed) >= self.wanted
+
+    @property
+    def state(self) -> str:
+        """ "failed" (the file, or a frame of it), "kept" (nothing was to do), "done", or "waiting"."""
+        if self.error is not None:
+            return "failed"
+        if self.wanted == 0:
+            return "kept"
+        return "done" if self.complete else "waiting"
+
+    def failure(self) -> CASRError | None:
+        """One error for all frames that failed."""
+        if not self.failed:
+            return None
+        frame, first = min(self.failed.items())
+        text = str(first).removeprefix(f"{self.path}: ")
+        if self.frames > 1:
+            failed = f"{len(self.failed)} of {self.frames} frames failed ({frame_ranges(self.failed)})"
+            text = f"{failed}; frame {frame}: {text}"
+        error = DataError(f"{self.path}: {text}")
+        error.__cause__ = first
+        return error
+
+    def conclude(self) -> list[str]:
+        """Turn what was noted about frames into warnings, and give all of the file's, each with the path in front."""
+        for frames, text in (
+            (self.clipped, "the grey range clips more than half of the exposed field"),
+            (self.empty, "no vessel was found"),
+        ):
+            if frames:
+                place = f" in {len(frames)} of {self.frames} frames ({frame_ranges(frames)})" if self.frames > 1 else ""
+                self.warnings.append(f"{text}{place}.")
+        self.empty, self.clipped = [], []
+        return [f"{self.path}: {line}" for line in self.warnings]
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``docs/run.schema.json`` has it."""
+        return {
+            "path": as_text(self.path), "name": as_text(self.name), "state": self.state, "frames": self.frames,
+            "wanted": self.wanted, "before": self.before, "done": self.done, "failed": sorted(self.failed),
+            "error": self.error, "warnings": [as_text(line) for line in self.warnings],
+            "seconds": round(self.seconds, 4), **self.source,
+        }  # fmt: skip
+
+
+def frame_ranges(frames: Iterable[int]) -> str:
+    """Numbers in words: "0 to 3, 7"."""
+    parts: list[list[int]] = []
+    for frame in sorted(frames):
+        if parts and frame == parts[-1][-1] + 1:
+            parts[-1][1:] = [frame]
+        else:
+            parts.append([frame])
+    return ", ".join(" to ".join(map(str, part)) for part in parts)

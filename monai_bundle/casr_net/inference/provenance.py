@@ -1,0 +1,74 @@
+"""What results depend on: versions, and the settings of transforms, inferer and network, with a hash of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from monai.transforms import Compose, Transform
+
+__all__ = ["describe", "package_versions", "settings_hash"]
+
+PACKAGES = (
+    "casr-net", "monai", "torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "pillow",
+    "pydicom", "python-gdcm", "SimpleITK", "nibabel", "tifffile", "imagecodecs",
+)  # fmt: skip
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def describe(component: Any) -> Any:
+    """Settings of a transform, a ``Compose`` of them, an inferer or a network, as JSON-ready values.
+
+    Taken from the objects rather than from the configuration file, so that every override counts.
+    """
+    if isinstance(component, Compose):
+        return [describe(transform) for transform in component.transforms]
+    if dataclasses.is_dataclass(component) and not isinstance(component, type):
+        return dataclasses.asdict(component)
+    settings: dict[str, Any] = {"class": _public_name(type(component))}
+    for name, value in sorted(getattr(component, "settings", vars(component)).items()):
+        if name.startswith("_"):
+            continue
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            settings[name] = dataclasses.asdict(value)
+        elif isinstance(value, Transform):
+            settings[name] = describe(value)
+        elif isinstance(value, (str, int, float, bool, type(None))):
+            settings[name] = value
+        elif isinstance(value, (list, tuple)) and all(isinstance(part, (str, int, float)) for part in value):
+            settings[name] = list(value)
+    return settings
+
+
+def _public_name(kind: type) -> str:
+    """A class by the package that offers it, such as ``casr_net.refinement.RefineVesselsd``.
+
+    Not by the module that it stands in: that may move, and the hash of the same settings must stay.
+    """
+    parts = kind.__module__.split(".")
+    for length in range(2, len(parts)):
+        package = ".".join(parts[:length])
+        if getattr(sys.modules.get(package), kind.__name__, None) is kind:
+            return f"{package}.{kind.__qualname__}"
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def settings_hash(settings: Sequence[Any]) -> str:
+    """SHA-256 of what :func:`describe` gave."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
