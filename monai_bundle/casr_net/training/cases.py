@@ -97,13 +97,13 @@ def balanced_weights(cases: Sequence[Mapping[str, Any]], power: float = 0.5) -> 
 
 
 def cases_digest(cases: Sequence[Mapping[str, Any]]) -> str:
-    """Hexadecimal SHA-256 of what the files of cases hold, image and label, in their order; names do not count.
+    """Hexadecimal SHA-256 of what the files of cases hold, image, label and unknown, in their order; names do not count.
 
     Raises:
         OSError: when a file cannot be read.
     """
     total = hashlib.sha256()
     for case in cases:
-        for key in ("image", "label"):
+        for key in ("image", "label", *(["unknown"] if "unknown" in case else [])):
             total.update(bytes.fromhex(sha256(case[key])))
     return total.hexdigest()

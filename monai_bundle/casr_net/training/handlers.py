@@ -21,6 +21,7 @@ from monai.utils import set_determinism
 from ..errors import WeightsError
 from ..network.weights import read_state_dict, state_digest
 from .cases import cases_digest
+from .optimisation import WeightAverage
 
 __all__ = ["Checkpoint", "CsvLog", "EpochSeed", "ModelSelection"]
 
@@ -197,6 +198,7 @@ class Checkpoint:
             then are kept as ``<stem>_previous``. While a run lasts the file stays as it was, so that a server neither
             uses weights that are half trained, nor starts from them when a killed run is started again.
         selection: its state is kept too, and it ends the run when it is exhausted.
+        average: of the weights; its state is kept too, and it is what is written to ``weights_path``.
         cases: training data, dictionaries with the paths of image and label.
         files: what else a run writes; kept beside the checkpoint when another run starts.
 
@@ -211,6 +213,7 @@ class Checkpoint:
         resume: bool = True,
         weights_path: str | Path | None = None,
         selection: ModelSelection | None = None,
+        average: WeightAverage | None = None,
         cases: Sequence[Mapping[str, Any]] = (),
         files: Sequence[str | Path] = (),
     ) -> None:
@@ -218,6 +221,9 @@ class Checkpoint:
         self.selection = selection
         if selection is not None:
             self.objects["selection"] = selection
+        self.average = average
+        if average is not None and average.average is not None:
+            self.objects["average"] = average
         self.weights_path = None if weights_path is None else Path(weights_path)
         self.cases, self.files = cases, [Path(file) for file in files]
         self.origin: dict[str, str] = {}
@@ -261,7 +267,7 @@ class Checkpoint:
             if scaler is not None and "scaler" in state:
                 scaler.load_state_dict(state["scaler"])
             engine.state.epoch, engine.state.iteration = state["progress"]["epoch"], state["progress"]["iteration"]
-            written = state_digest(state["model"])
+            written = state_digest(self._published())
             self.own_weights = written if self._digest_of_file() == written else state["own_weights"]
         except Exception as error:
             raise WeightsError(f"{self.path}: cannot resume from this checkpoint ({error}).") from error
@@ -276,11 +282,15 @@ class Checkpoint:
         """Write the network's weights, and keep those of others that are there."""
         if self.weights_path is None or idist.get_rank() > 0:
             return
-        state = self.objects["model"].state_dict()
+        state = self._published()
         if self.weights_path.is_file() and self._digest_of_file() not in (self.own_weights, state_digest(state)):
             kept = _keep(self.weights_path, copy=True)  # a server always finds weights there, also after a kill
             logger.warning("%s: the weights that were there are kept as %s.", self.weights_path, kept.name)
         _write(state, self.weights_path)
+
+    def _published(self) -> dict[str, torch.Tensor]:
+        network: torch.nn.Module = self.objects["model"] if self.average is None else self.average.network
+        return network.state_dict()
 
     def _read(self) -> dict[str, Any]:
         try:
