@@ -130,11 +130,7 @@ def test_training_and_inference_preprocess_alike(bundle: Path) -> None:
     settings = {"keys": "image", "field_key": "field"}
     target = "casr_net.preprocessing.MultichannelPreprocessd"
     (shipped,) = (t for t in inference if t["_target_"] == target)
-    used = [
-        t
-        for t in train["train"]["random_transforms"] + train["validate"]["image_transforms"]
-        if t["_target_"] == target
-    ]
+    used = [t for t in (train["train"]["channels"], *train["validate"]["image_transforms"]) if t["_target_"] == target]
     made = [vars(MultichannelPreprocessd(**{k: v for k, v in t.items() if k != "_target_"})) for t in (shipped, *used)]
     assert len(made) == 3
     for other in made[1:]:

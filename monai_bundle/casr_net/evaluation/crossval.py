@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from ..errors import CASRError, UsageError
 from ..inference import bundle_root
 from .evidence import Workshop, work
-from .pace import Pace, Stopped
+from .pace import Pace, StoppedError
 from .plan import Unit, load_plan
 from .progress import status
 
@@ -58,13 +58,17 @@ def run_plan(plan: str | Path, shop: Workshop, pace: Pace, only: Sequence[str] =
     shop.state.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(shop.state / "runner.lock", timeout=0):
-            while (unit := next_unit(chosen(load_plan(plan), only), shop)) is not None:
+            while True:
+                units = load_plan(plan)
+                unit = next_unit(chosen(units, only), shop)
+                if unit is None:
+                    break
                 logger.info("%s: %s", unit.name, unit.run.purpose)
-                work(unit, shop, pace)
+                work(unit, shop, pace, {other.run.name: other.run for other in units})
                 logger.info("%s: finished.", unit.name)
     except Timeout as error:
         raise UsageError(f"{shop.state}: another process works on the plan here; one at a time.") from error
-    except Stopped:
+    except StoppedError:
         logger.info("Stopped; the next start goes on from here.")
 
 

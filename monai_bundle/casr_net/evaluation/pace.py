@@ -14,10 +14,10 @@ from ignite.engine import Engine, Events
 
 from ..errors import DataError
 
-__all__ = ["Pace", "Stopped"]
+__all__ = ["Pace", "StoppedError"]
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The run was asked to stop; what it has done is kept."""
 
 
@@ -56,11 +56,11 @@ class Pace:
 
     def __call__(self) -> None:
         """Raises:
-        Stopped: when it is time to, or when a signal came.
+        StoppedError: when it is time to, or when a signal came.
         """
         while True:
             if self.terminated or (self.deadline is not None and time.monotonic() >= self.deadline):
-                raise Stopped
+                raise StoppedError
             try:
                 with FileLock(self.pause_lock, timeout=0.5):
                     break
@@ -74,7 +74,7 @@ class Pace:
         needed = now - self._epoch_started if self._epoch_started else 0.0
         self._epoch_started = now
         if self.deadline is not None and now + needed > self.deadline:
-            raise Stopped
+            raise StoppedError
 
     def _set_threads(self) -> None:
         try:

@@ -39,6 +39,11 @@ class Stage:
         """Number of epochs, rounded up, so that the budget is reached."""
         return -(-self.images // self.epoch_images)
 
+    @property
+    def images_seen(self) -> int:
+        """Images that are really drawn."""
+        return self.epochs * self.epoch_images
+
 
 @dataclass(frozen=True)
 class Run:
@@ -51,8 +56,12 @@ class Run:
         folds: each is one unit of work: fold k is held out, and evaluated; -1 holds out none.
         exclude_folds: held out too, and not evaluated (to choose a recipe without a look at them).
         seed: of the training.
+        data: "own" (the sets of ``cases.csv``), or a set with published splits, a folder of the data: trained on its
+            train split, evaluated on its val split.
+        stenoses: set at whose stenoses, val split, the crossing rate is measured; None leaves it out.
         configs: overlays of ``train.json``, by name.
         network: overlays of ``inference.json`` for the evaluation, by name.
+        settings: values that ``train.json`` and ``inference.json`` share, such as ``{"network_def#q": 1}``.
         pretrained: Python package with the encoder's ImageNet weights, or None for random ones.
         start: run whose weights this one starts from.
         teacher: run that labels.
@@ -68,8 +77,11 @@ class Run:
     folds: tuple[int, ...] = (0,)
     exclude_folds: tuple[int, ...] = ()
     seed: int = 1
+    data: str = "own"
+    stenoses: str | None = None
     configs: tuple[str, ...] = ()
     network: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
     start: str | None = None
     teacher: str | None = None
@@ -85,8 +97,8 @@ class Run:
 
     @property
     def images_seen(self) -> int:
-        """Images of all stages, as they are really drawn."""
-        return sum(stage.epochs * stage.epoch_images for stage in self.stages)
+        """Images of all stages."""
+        return sum(stage.images_seen for stage in self.stages)
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,18 @@ class Unit:
     @property
     def needs(self) -> list[str]:
         return [unit_name(name, self.fold) for name in self.run.needs]
+
+    @property
+    def start(self) -> str | None:
+        return None if self.run.start is None else unit_name(self.run.start, self.fold)
+
+    @property
+    def teacher(self) -> str:
+        return unit_name(self.run.teacher or "", self.fold)
+
+    @property
+    def labels(self) -> str:
+        return unit_name(self.run.labels or "", self.fold)
 
     @property
     def excluded(self) -> list[int]:
@@ -142,8 +166,7 @@ def load_plan(path: str | Path) -> list[Unit]:
             if missing:
                 raise DataError(f"{path}: {unit.name} needs {missing[0]}, which does not stand before it.")
             for name in unit.needs:
-                labels = name == unit_name(run.labels or "", fold)
-                if known[name].kind != ("labels" if labels else "train"):
+                if known[name].kind != ("labels" if name == unit.labels else "train"):
                     raise DataError(f"{path}: {unit.name} needs {name}, which is of kind {known[name].kind!r}.")
             units.append(unit)
     return units

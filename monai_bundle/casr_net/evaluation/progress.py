@@ -28,7 +28,7 @@ def status(units: Sequence[Unit], shop: Workshop) -> str:
             done, seconds = _logged(shop.folder(unit.name) / stage.name / "log.csv", stage)
             seen += done
             if done:
-                left += seconds / done * (stage.epochs * stage.epoch_images - done)
+                left += seconds / done * (stage.images_seen - done)
             else:
                 open_stages += 1
         begun = shop.folder(unit.name).is_dir()

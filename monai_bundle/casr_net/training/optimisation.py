@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import UsageError
 
-__all__ = ["ClipGradients", "WeightAverage"]
+__all__ = ["ClipGradients", "UpdateAverage", "WeightAverage"]
 
 
 class ClipGradients:
@@ -36,9 +36,9 @@ class ClipGradients:
 
 
 class WeightAverage:
-    """Trainer handler: exponential moving average of a network's weights and buffers (``AveragedModel`` of PyTorch).
+    """Exponential moving average of a network's weights and buffers (``AveragedModel`` of PyTorch).
 
-    The averaged network is the one to validate and to publish. Its first value is the network after the first step.
+    :class:`UpdateAverage` feeds it. The averaged network is the one to validate and to publish. Its first value is the network after the first step.
 
     Args:
         network: that is trained.
@@ -63,11 +63,8 @@ class WeightAverage:
         """What validation and publishing take."""
         return self.trained if self.average is None else self.average.module
 
-    def attach(self, engine: Engine) -> None:
-        if self.average is not None:
-            engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
+    def update(self) -> None:
+        """Take the trained network's present weights in."""
         if self.average is not None:
             self.average.update_parameters(self.trained)
 
@@ -77,3 +74,16 @@ class WeightAverage:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if self.average is not None:
             self.average.load_state_dict(state)
+
+
+class UpdateAverage:
+    """Trainer handler: update a :class:`WeightAverage` after each step."""
+
+    def __init__(self, average: WeightAverage) -> None:
+        self.average = average
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        self.average.update()

@@ -1,4 +1,4 @@
-"""Number formats of training: bfloat16 where the machine computes in it, and the memory layout that is fastest there."""
+"""Number format and memory layout of training: bfloat16 where the machine computes in it, channels last."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def uses_bfloat16(precision: str = "auto", device: torch.device | str = "cpu") -
 class PrecisionInferer(SimpleInferer):
     """MONAI's plain inferer under ``torch.autocast`` to bfloat16, where :func:`uses_bfloat16` says so.
 
-    MONAI's own ``amp`` is ``autocast("cuda")``, in trainer and evaluator, and does nothing on a CPU. The result is single
-    precision in any case, so that the loss is computed in it. bfloat16 has the exponents of single precision: no
-    gradient scaler is needed.
+    MONAI's own ``amp`` is ``autocast("cuda")``, in trainer and evaluator, and does nothing on a CPU. The result is
+    single precision in any case, so that the loss is computed in it. bfloat16 has the exponents of single precision:
+    no gradient scaler is needed.
 
     Args:
         precision, device: as of :func:`uses_bfloat16`.

@@ -7,9 +7,8 @@ nor the given mask decide have no part in the loss.
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,16 @@ from monai.transforms import MapTransform
 
 from ..errors import DataError, UsageError
 from ..files import read_mask
+from .cases import split_rows
 from .losses import UNKNOWN
 
 __all__ = [
     "ForgetUnknownd",
     "MarkUnknownd",
     "PseudoLabelRule",
-    "join_cases",
     "load_pseudo_labels",
     "write_pseudo_labels",
 ]
-
-COLUMNS = ("file", "split", "labelled")
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def write_pseudo_labels(
     """
     rule = PseudoLabelRule() if rule is None else rule
     source, target = Path(images), Path(folder)
-    for row in _rows(source, split):
+    for row in split_rows(source, split):
         name = f"{Path(row['file']).stem}.png"
         # The unknown region is written last, so that its file stands for the whole image.
         label, unknown = target / "labels" / name, target / "unknown" / name
@@ -124,7 +121,7 @@ def load_pseudo_labels(images: str | Path, folder: str | Path, split: str = "tra
     """
     source, target = Path(images), Path(folder)
     cases = []
-    for row in _rows(source, split):
+    for row in split_rows(source, split):
         name = f"{Path(row['file']).stem}.png"
         case: dict[str, Any] = {
             "image": str(source / "images" / row["file"]),
@@ -138,11 +135,6 @@ def load_pseudo_labels(images: str | Path, folder: str | Path, split: str = "tra
                 raise DataError(f"{case[key]}: no such file; {key} of {case['name']}.")
         cases.append(case)
     return cases
-
-
-def join_cases(lists: Sequence[Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
-    """Several lists of cases as one, in their order."""
-    return [case for part in lists for case in part]
 
 
 class MarkUnknownd(MapTransform):
@@ -174,19 +166,6 @@ class ForgetUnknownd(MapTransform):
         for key in (*self.key_iterator(result), self.label_key):
             result[key] = result[key] * known
         return result
-
-
-def _rows(source: Path, split: str) -> list[dict[str, str]]:
-    table = source / "cases.csv"
-    try:
-        with open(table, newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-    except OSError as error:
-        raise DataError(f"{table}: cannot be read ({error.strerror}).") from error
-    missing = [name for name in COLUMNS if not rows or name not in rows[0]]
-    if missing:
-        raise DataError(f"{table}: column {missing[0]!r} is missing; needed are {', '.join(COLUMNS)}.")
-    return [row for row in rows if row["split"] == split]
 
 
 def _write(path: Path, mask: np.ndarray) -> None:
