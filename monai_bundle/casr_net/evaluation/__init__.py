@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "compare": ["evaluate_folders", "format_report"],
-        "crossval": ["next_unit", "run_plan"],
+        "crossval": ["chosen", "next_unit", "run_plan"],
         "evidence": ["Workshop", "work"],
         "heldout": ["evaluate_cases", "evaluate_stenoses", "recall_by_width", "summarise"],
         "metrics": ["ClDiceMetric", "Counts", "cldice", "count_pixels", "image_metrics", "pooled_metrics"],

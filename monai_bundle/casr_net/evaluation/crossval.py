@@ -25,7 +25,7 @@ from .pace import Pace, StoppedError
 from .plan import Unit, load_plan
 from .progress import status
 
-__all__ = ["main", "next_unit", "run_plan"]
+__all__ = ["chosen", "main", "next_unit", "run_plan"]
 
 logger = logging.getLogger(__name__)
 

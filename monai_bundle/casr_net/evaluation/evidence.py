@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from .. import Segmenter
 from ..errors import DataError
-from ..inference import bundle_root
+from ..inference import bundle_root, expected_error
 from ..network import sha256
 from ..training import PseudoLabelRule, load_cases, load_split, write_pseudo_labels
 from .heldout import MASKS, evaluate_cases, evaluate_stenoses, summarise
@@ -194,7 +194,13 @@ def _train(
     workflow.initialize()
     pace.attach(workflow.trainer)
     workflow.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: usage.note())
-    workflow.run()
+    try:
+        workflow.run()
+    except Exception as error:  # MONAI wraps what happens inside
+        known = expected_error(error)
+        if known is None:
+            raise
+        raise known from error
     workflow.finalize()
 
 

@@ -50,7 +50,7 @@ def evaluate_cases(
         for kind, mask in zip(MASKS, (found.mask, found.probability >= 0.5), strict=True):
             counts = count_pixels(mask, truth)
             values = image_metrics(mask, truth, counts)
-            row[kind] = {key: round(value, 5) for key, value in values.items()} | {"counts": astuple(counts)}
+            row[kind] = {key: round(value, 5) for key, value in values.items()} | {"counts": list(astuple(counts))}
         row["recall_by_width"] = recall_by_width(found.mask, truth)
         append_line(path, row)
         rows[row["name"]] = row

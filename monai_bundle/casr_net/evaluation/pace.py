@@ -8,16 +8,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from filelock import FileLock, Timeout
 from ignite.engine import Engine, Events
 
-from ..errors import DataError
+from ..errors import CASRError, DataError
 
 __all__ = ["Pace", "StoppedError"]
 
 
-class StoppedError(Exception):
+class StoppedError(CASRError):
     """The run was asked to stop; what it has done is kept."""
 
 
@@ -90,6 +91,7 @@ class Pace:
         if not text.isdigit() or not 1 <= int(text) <= 4096:
             raise DataError(f"{self.threads_file}: number of threads is {text!r}; 1 or more is needed.")
         torch.set_num_threads(int(text))
+        cv2.setNumThreads(int(text))
 
     def _terminate(self, *_: Any) -> None:
         self.terminated = True

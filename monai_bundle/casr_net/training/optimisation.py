@@ -38,7 +38,8 @@ class ClipGradients:
 class WeightAverage:
     """Exponential moving average of a network's weights and buffers (``AveragedModel`` of PyTorch).
 
-    :class:`UpdateAverage` feeds it. The averaged network is the one to validate and to publish. Its first value is the network after the first step.
+    :class:`UpdateAverage` feeds it. The averaged network is the one to validate and to publish. Its first value is the
+    network after the first step.
 
     Args:
         network: that is trained.
