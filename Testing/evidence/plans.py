@@ -17,6 +17,6 @@ def training(name: str, images: int = 8, **changes: Any) -> dict[str, Any]:
     return {"name": name, "purpose": f"test of {name}", "settings": SETTINGS, "stages": [stage], **changes}
 
 
-def write_plan(path: Path, *runs: dict[str, Any]) -> Path:
-    path.write_text(json.dumps({"runs": runs}))
+def write_plan(path: Path, *runs: dict[str, Any], **more: Any) -> Path:
+    path.write_text(json.dumps({"runs": runs, **more}))
     return path

@@ -60,10 +60,31 @@ def test_choice_of_runs(tmp_path: Path) -> None:
         chosen(units, ["d"])
 
 
+def test_some_units_come_first(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "plan.json", training("a", folds=[0, 1]), training("b", folds=[1]), first=["b-fold1"])
+    assert [unit.name for unit in load_plan(plan)] == ["b-fold1", "a-fold0", "a-fold1"]
+    with pytest.raises(DataError, match="first: there is no unit 'c'"):
+        load_plan(write_plan(tmp_path / "plan.json", training("a"), first=["c"]))
+
+
+def test_needs_on_another_fold(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "plan.json", training("a"), training("b", start="a-fold0", folds=[-1]))
+    assert load_plan(plan)[1].needs == ["a-fold0"]
+
+
+def test_what_is_held_out_was_not_seen_by_a_teacher(tmp_path: Path) -> None:
+    labels = {"name": "labels", "purpose": "p", "kind": "labels", "teacher": "a-fold1"}
+    with pytest.raises(DataError, match="labels-fold0 holds out fold 0, which what it needs has seen"):
+        load_plan(write_plan(tmp_path / "plan.json", training("a", folds=[1]), labels))
+    with pytest.raises(DataError, match="b-fold0 holds out fold 2"):
+        load_plan(write_plan(tmp_path / "plan.json", training("a"), training("b", start="a", exclude_folds=[2])))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"name": "A b"}, "name of a run is 'A b'"),
+        ({"name": "a-fold3"}, "name of a run is 'a-fold3'; it does not end in a fold"),
         ({"kind": "guess"}, "kind is 'guess'; known are train, labels"),
         ({"stages": []}, "a training has stages"),
         ({"teacher": "x"}, "a training has stages and no teacher"),

@@ -86,6 +86,7 @@ def test_result_of_a_training(data: Path, tmp_path: Path, capsys: pytest.Capture
     written = shop.result("a-fold1").stat().st_mtime_ns
     run_plan(plan, shop, pace_of(shop.state))
     assert shop.result("a-fold1").stat().st_mtime_ns == written, "finished work is not repeated"
+    capsys.readouterr()
     assert main([*options, "--status"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["a-fold1", "finished", "8"]
 

@@ -64,7 +64,7 @@ def run_plan(plan: str | Path, shop: Workshop, pace: Pace, only: Sequence[str] =
                 if unit is None:
                     break
                 logger.info("%s: %s", unit.name, unit.run.purpose)
-                work(unit, shop, pace, {other.run.name: other.run for other in units})
+                work(unit, shop, pace, {other.name: other for other in units})
                 logger.info("%s: finished.", unit.name)
     except Timeout as error:
         raise UsageError(f"{shop.state}: another process works on the plan here; one at a time.") from error

@@ -71,14 +71,14 @@ class Workshop:
         return Segmenter(list(run.network), device="cpu", weights=str(weights), **{**run.settings, **self.inference})
 
 
-def work(unit: Unit, shop: Workshop, pace: Pace, runs: Mapping[str, Run]) -> dict[str, Any]:
+def work(unit: Unit, shop: Workshop, pace: Pace, units: Mapping[str, Unit]) -> dict[str, Any]:
     """Do one unit of the plan, from wherever it was stopped, and write its result.
 
     Args:
         unit: to do.
         shop: where everything lies.
         pace: stops, pauses and slows.
-        runs: of the plan, by name.
+        units: of the plan, by name.
 
     Returns:
         the result.
@@ -92,7 +92,7 @@ def work(unit: Unit, shop: Workshop, pace: Pace, runs: Mapping[str, Run]) -> dic
     usage = Usage(folder)
     try:
         labels = unit.run.kind == "labels"
-        result = _labels(unit, shop, pace, runs) if labels else _training(unit, shop, pace, usage)
+        result = _labels(unit, shop, pace, units) if labels else _training(unit, shop, pace, usage)
     finally:
         usage.note()
     record = {
@@ -204,9 +204,9 @@ def _train(
     workflow.finalize()
 
 
-def _labels(unit: Unit, shop: Workshop, pace: Pace, runs: Mapping[str, Run]) -> dict[str, Any]:
+def _labels(unit: Unit, shop: Workshop, pace: Pace, units: Mapping[str, Unit]) -> dict[str, Any]:
     weights = shop.weights(unit.teacher)
-    segmenter = shop.segmenter(runs[unit.run.teacher or ""], weights)
+    segmenter = shop.segmenter(units[unit.teacher].run, weights)
     rows = []
     rule = PseudoLabelRule(**unit.run.rule)
     for row in write_pseudo_labels(shop.data / unit.run.images, shop.folder(unit.name), segmenter, rule):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,7 +14,8 @@ from ..errors import DataError
 __all__ = ["Run", "Stage", "Unit", "load_plan"]
 
 KINDS = ("train", "labels")
-ALL = -1  # "fold" of a run on all five of them
+FOLDS = 5
+ALL = -1  # "fold" of a run on all of them
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class Run:
         network: overlays of ``inference.json`` for the evaluation, by name.
         settings: values that ``train.json`` and ``inference.json`` share, such as ``{"network_def#q": 1}``.
         pretrained: Python package with the encoder's ImageNet weights, or None for random ones.
-        start: run whose weights this one starts from.
-        teacher: run that labels.
-        labels: run of kind "labels".
+        start: run whose weights this one starts from, on the same fold, or a unit such as "light-fold0".
+        teacher: run or unit that labels.
+        labels: run or unit of kind "labels".
         images: set that is labelled, a folder of the data.
         rule: fields of :class:`casr_net.training.PseudoLabelRule`.
         stages: of the training, in their order.
@@ -135,12 +137,17 @@ class Unit:
 
 
 def unit_name(run: str, fold: int) -> str:
-    """Name of a run on a fold, as results and folders have it."""
+    """Name of a run on a fold, as results and folders have it; a name that says its fold itself stays as it is."""
+    if re.search(r"-(fold\d+|all)$", run):
+        return run
     return f"{run}-all" if fold == ALL else f"{run}-fold{fold}"
 
 
 def load_plan(path: str | Path) -> list[Unit]:
-    """Read a plan and check it: the units of work in their order, each after those that it needs.
+    """Read a plan and check it: the units of work in the order in which they are to be done.
+
+    The file has a list ``runs`` (see :class:`Run`), each after those that it needs, and may have a list ``first``:
+    names of units that are done before all others.
 
     Raises:
         DataError: naming the run and the value that is wrong.
@@ -154,22 +161,35 @@ def load_plan(path: str | Path) -> list[Unit]:
         raise DataError(f"{path}: plan is no JSON: {error}.") from error
     if not isinstance(content, dict) or not isinstance(content.get("runs"), list):
         raise DataError(f"{path}: plan has no list 'runs'.")
-    units: list[Unit] = []
+    units: dict[str, Unit] = {}
+    learned: dict[str, set[int]] = {}
     for entry in content["runs"]:
         run = _run(path, entry)
         for fold in run.folds:
             unit = Unit(run, fold)
-            known = {other.name: other.run for other in units}
-            if unit.name in known:
+            if unit.name in units:
                 raise DataError(f"{path}: {unit.name} stands twice in the plan.")
-            missing = [name for name in unit.needs if name not in known]
-            if missing:
-                raise DataError(f"{path}: {unit.name} needs {missing[0]}, which does not stand before it.")
             for name in unit.needs:
-                if known[name].kind != ("labels" if name == unit.labels else "train"):
-                    raise DataError(f"{path}: {unit.name} needs {name}, which is of kind {known[name].kind!r}.")
-            units.append(unit)
-    return units
+                if name not in units:
+                    raise DataError(f"{path}: {unit.name} needs {name}, which does not stand before it.")
+                kind = "labels" if run.labels is not None and name == unit.labels else "train"
+                if units[name].run.kind != kind:
+                    raise DataError(f"{path}: {unit.name} needs {name}, which is of kind {units[name].run.kind!r}.")
+            # What a network has seen passes on to those that start from it or are taught by it.
+            learned[unit.name] = set().union(*(learned[name] for name in unit.needs))
+            leaked = learned[unit.name] & set(unit.excluded)
+            if leaked:
+                raise DataError(
+                    f"{path}: {unit.name} holds out fold {min(leaked)}, which a run that it needs has seen."
+                )
+            if run.kind == "train" and run.data == "own":
+                learned[unit.name] |= set(range(FOLDS)) - set(unit.excluded)
+            units[unit.name] = unit
+    first = content.get("first", [])
+    unknown = [name for name in first if name not in units]
+    if unknown:
+        raise DataError(f"{path}: first: there is no unit {unknown[0]!r}.")
+    return [units[name] for name in first] + [unit for name, unit in units.items() if name not in first]
 
 
 def _run(path: Path, entry: Any) -> Run:
@@ -179,6 +199,8 @@ def _run(path: Path, entry: Any) -> Run:
     stages = tuple(_made(path, name, Stage, stage) for stage in entry.get("stages", []))
     lists = {key: tuple(entry[key]) for key in ("folds", "exclude_folds", "configs", "network") if key in entry}
     run: Run = _made(path, name, Run, {**entry, **lists, "stages": stages})
+    if unit_name(name, 0) == name:
+        raise DataError(f"{path}: name of a run is {name!r}; it does not end in a fold.")
     if run.kind not in KINDS:
         raise DataError(f"{path}: {name}: kind is {run.kind!r}; known are {', '.join(KINDS)}.")
     if (run.kind == "train") != bool(stages) or (run.kind == "labels") != (run.teacher is not None):

@@ -21,7 +21,8 @@ class SelfONN2d(nn.Module):
 
     Powers are multiplied up in at least single precision, also under autocast: ``x**q`` of a half-precision value
     overflows easily. Only training under autocast to bfloat16, which has the exponents of single precision, takes them
-    in bfloat16 (a training step of the ``compact`` network is about a fifth faster so). The caller bounds the input (tanh), since powers of unbounded activations do not train.
+    in bfloat16, since it is faster. The caller bounds the input (tanh), since powers of unbounded activations do not
+    train.
 
     Args:
         in_channels: channels of the input.

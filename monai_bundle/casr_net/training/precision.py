@@ -61,9 +61,7 @@ class PrecisionInferer(SimpleInferer):
 def place_network(network: nn.Module, device: torch.device | str = "cpu", channels_last: bool = True) -> nn.Module:
     """Move a network to a device, in place, with its kernels stored channels last.
 
-    Convolutions then work channels last throughout. Measured on one core with AVX512-BF16, a training step of the
-    ``compact`` network takes 0.53 s instead of 0.70 s for a 256-pixel image in bfloat16, of the light one in single
-    precision 0.37 s instead of 0.65 s.
+    Convolutions then work channels last throughout, which is faster on CPUs (``experiments/training_speed.py``).
 
     Returns:
         the network itself.
