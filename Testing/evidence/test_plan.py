@@ -51,6 +51,21 @@ def test_unit_waits_for_weights_that_are_on_another_machine(tmp_path: Path) -> N
     ]  # fmt: skip
 
 
+def test_time_left_is_that_of_the_same_network(tmp_path: Path) -> None:
+    """200 of 400 images in 100 s; the same network with crops of four times the pixels; another network."""
+    half, other = training("a", images=400), training("c", configs=["compact"])
+    large = training("b", images=480)
+    large["stages"][0]["settings"] = {"crop_size": [64, 64]}
+    units, shop = load_plan(write_plan(tmp_path / "plan.json", half, large, other)), shop_of(tmp_path)
+    log = shop.folder("a-fold0") / "crops" / "log.csv"
+    log.parent.mkdir(parents=True)
+    log.write_text("epoch,seconds\n" + "".join(f"{epoch},2\n" for epoch in range(1, 51)))
+    lines = [line.split() for line in status(units, shop).splitlines()]
+    assert lines[1][1:] == ["begun", "200", "/", "400", f"{100 / 3600:.1f}"]
+    assert lines[2][-1] == f"{480 * 4 * 0.5 / 3600:.1f}" == "0.3" and lines[3][-1] == "?"
+    assert " ".join(lines[4]) == "left: 0.3 hours, and 1 units of unknown speed"
+
+
 def test_choice_of_runs(tmp_path: Path) -> None:
     units = load_plan(write_plan(tmp_path / "plan.json", training("a", folds=[0, 3, -1]), training("b")))
     assert [unit.name for unit in chosen(units, ["a"])] == ["a-fold0", "a-fold3", "a-all"]

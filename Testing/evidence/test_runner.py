@@ -88,7 +88,7 @@ def test_result_of_a_training(data: Path, tmp_path: Path, capsys: pytest.Capture
     assert shop.result("a-fold1").stat().st_mtime_ns == written, "finished work is not repeated"
     capsys.readouterr()
     assert main([*options, "--status"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split() == ["a-fold1", "finished", "8"]
+    assert capsys.readouterr().out.splitlines()[1].split() == ["a-fold1", "finished", "8", "/", "8"]
 
 
 def test_teacher_labels_and_student(data: Path, tmp_path: Path) -> None:

@@ -179,9 +179,7 @@ def load_plan(path: str | Path) -> list[Unit]:
             learned[unit.name] = set().union(*(learned[name] for name in unit.needs))
             leaked = learned[unit.name] & set(unit.excluded)
             if leaked:
-                raise DataError(
-                    f"{path}: {unit.name} holds out fold {min(leaked)}, which a run that it needs has seen."
-                )
+                raise DataError(f"{path}: {unit.name} holds out fold {min(leaked)}, which what it needs has seen.")
             if run.kind == "train" and run.data == "own":
                 learned[unit.name] |= set(range(FOLDS)) - set(unit.excluded)
             units[unit.name] = unit
