@@ -17,7 +17,7 @@ from .. import __version__
 from ..inference import bundle_root
 from ..training import uses_bfloat16
 
-__all__ = ["Usage", "append_line", "read_lines", "write_json"]
+__all__ = ["Usage", "append_line", "hardware", "read_lines", "write_json"]
 
 
 class Usage:
@@ -33,7 +33,7 @@ class Usage:
         self.path = folder / "usage.jsonl"
         self._before = read_lines(self.path)
         self._wall, self._cpu = time.time(), _cpu_seconds()
-        self._entry = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **_code(), **_hardware()}
+        self._entry = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **_code(), **hardware()}
         self.note()
 
     def note(self) -> None:
@@ -103,7 +103,8 @@ def _code() -> dict[str, Any]:
     return {"version": __version__, "commit": commit, "changed": bool(changed.stdout.strip())}
 
 
-def _hardware() -> dict[str, Any]:
+def hardware() -> dict[str, Any]:
+    """Processor, number of CPUs and threads, whether training uses bfloat16 here, and the version of PyTorch."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
