@@ -36,7 +36,7 @@ def digest(path: Path) -> str:
 
 
 def test_killed_run_goes_on_exactly(data: Path, tmp_path: Path) -> None:
-    plan = write_plan(tmp_path / "plan.json", training("a", images=120))
+    plan = write_plan(tmp_path / "plan.json", training("a", images=80))
     straight = Workshop(data, tmp_path / "straight", tmp_path / "results")
     run_plan(plan, straight, pace_of(tmp_path / "straight", threads=1))
 
@@ -52,7 +52,7 @@ def test_killed_run_goes_on_exactly(data: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     epochs = len(list(csv.DictReader(log.open())))
-    assert 1 <= epochs < 30 and not killed.result("a-fold0").exists()
+    assert 1 <= epochs < 20 and not killed.result("a-fold0").exists()
 
     run_plan(plan, killed, pace_of(killed.state))
     assert digest(killed.weights("a-fold0")) == digest(straight.weights("a-fold0"))
