@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT / "monai_bundle" / "label_app"))
 from casr_label.selection import uncertain_and_diverse  # noqa: E402
 from casr_label.uncertainty import entropy_score  # noqa: E402
 
+from casr_net.evaluation.metrics import dice  # noqa: E402
 from casr_net.files.atomic import write_atomically  # noqa: E402
 from casr_net.network.casrnet import CASRNet  # noqa: E402
 from casr_net.preprocessing.load import LoadAngiogramd, LoadMaskd  # noqa: E402
@@ -105,11 +106,10 @@ def vectors(network: CASRNet, images: torch.Tensor) -> np.ndarray:
     return np.concatenate([network.encoder(part)[-1].mean((2, 3)).numpy() for part in images.split(16)])
 
 
-def dice(network: CASRNet, images: torch.Tensor, masks: torch.Tensor) -> float:
+def mean_dice(network: CASRNet, images: torch.Tensor, masks: torch.Tensor) -> float:
     """Mean over the images."""
     found, wanted = probabilities(network, images) >= 0.5, masks[:, 0].numpy() > 0
-    both, total = (found & wanted).sum((1, 2)), found.sum((1, 2)) + wanted.sum((1, 2))
-    return float(np.mean(np.where(total > 0, 2 * both / np.maximum(total, 1), 1.0)))
+    return float(np.mean([dice(*pair) for pair in zip(found, wanted, strict=True)]))
 
 
 def choose(
@@ -164,7 +164,7 @@ def main() -> None:
         first = sorted(int(i) for i in rng.choice(len(images), start_count, replace=False))
         begin = make_network(options.pretrained)
         train(begin, shuffled[first], shuffled_masks[first], START_STEPS, 1e-3, seed)
-        state, start_dice = begin.state_dict(), dice(begin, test_images, test_masks)
+        state, start_dice = begin.state_dict(), mean_dice(begin, test_images, test_masks)
         for strategy in wanted:
             mark = time.perf_counter()
             network = make_network(options.pretrained)
@@ -174,7 +174,7 @@ def main() -> None:
             for number in range(ROUNDS):
                 labelled += choose(strategy, network, shuffled, labelled, np.random.default_rng([seed, number]))
                 train(network, shuffled[labelled], shuffled_masks[labelled], STEPS, 5e-4, 100 * seed + number)
-                values.append(dice(network, test_images, test_masks))
+                values.append(mean_dice(network, test_images, test_masks))
             made = {f"{strategy}-{seed}": [round(value, 5) for value in values]}
             there = json.loads(options.output.read_text())["runs"] if options.output.is_file() else {}
             record["runs"] = dict(sorted((there | record["runs"] | made).items()))

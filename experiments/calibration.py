@@ -30,6 +30,7 @@ from casr_label.state import Calibration
 from casr_label.uncertainty import entropy_score
 from scipy.stats import spearmanr
 
+from casr_net.evaluation.metrics import dice
 from casr_net.files.masks import read_mask
 from casr_net.network.weights import sha256
 from casr_net.training.cases import load_cases
@@ -53,11 +54,10 @@ def collect(cases: list[dict[str, Any]], weights: Path) -> list[dict[str, Any]]:
         path = case["image"]
         result, label = task.segment_frame(path, 0, options), read_mask(case["label"])[..., 0]
         tta, _ = mirrored_mean(task, path, 0, {**options, "refine": False})
-        both = 2 * int((result.mask.astype(bool) & label).sum())
         found.append(
             {
                 **case, "truth": label, "single": result.probability, "tta": tta.astype(np.float32),
-                "dice": both / max(1, int(result.mask.sum()) + int(label.sum())),
+                "dice": dice(result.mask, label),
                 "dropout": dropout.score("", path, 0, {**options, "refine": False}),
                 "disagreement": disagreement.score("", path, 0, options),
             }

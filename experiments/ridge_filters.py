@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from skimage.filters import frangi, sato
 
-from casr_net.evaluation.metrics import count_pixels, image_metrics, pooled_metrics
+from casr_net.evaluation.metrics import count_pixels, dice_from_counts, image_metrics, pooled_metrics
 from casr_net.files.images import read_angiogram
 from casr_net.files.masks import read_mask
 from casr_net.preprocessing.field import field_of_view, fill_outside
@@ -127,7 +127,7 @@ def threshold_dice(response: np.ndarray, image: Image) -> dict[str, np.ndarray]:
         levels = np.percentile(inside, thresholds) if kind == "percentile" else thresholds
         predicted = inside.size - np.searchsorted(inside, levels, side="right")
         hit = vessel.size - np.searchsorted(vessel, levels, side="right")
-        result[kind] = 2 * hit / np.maximum(predicted + image.mask.sum(), 1)
+        result[kind] = dice_from_counts(hit, predicted, image.mask.sum())
     return result
 
 
@@ -188,7 +188,7 @@ def second_pass(
                 hits = np.bincount(labels[image.mask], minlength=len(stats))[1:]
                 for area in AREAS:
                     kept = areas >= area * size
-                    dice = 2 * hits[kept].sum() / max(areas[kept].sum() + total, 1)
+                    dice = dice_from_counts(hits[kept].sum(), areas[kept].sum(), total)
                     scores.setdefault((setting, kind, threshold, area), []).append(float(dice))
         if number % 10 == 0:
             logger.info("second pass: %d of %d images", number, len(cases))

@@ -57,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     images = list(maps(options.data, options.weights, options.folds, options.cache, options.count))
-    off = RefinementParameters(reconnect=False, fill_pinholes=False, remove_components=False)
+    off = RefinementParameters().threshold_only()
     best = RefinementParameters(reconnect=True, fill_pinholes=True, remove_components=True)
     record: dict[str, Any] = {
         "what": "coordinate search on training folds; mean of per-image Dice and clDice, averaged over data sets",

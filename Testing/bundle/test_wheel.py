@@ -19,7 +19,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, source = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("source")
     # setuptools leaves its build folder beside the sources; the repository stays clean.
     shutil.copytree(ROOT / "monai_bundle", source / "monai_bundle")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
     done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
@@ -33,6 +33,9 @@ def test_wheel_has_configurations_and_weights(wheel: Path) -> None:
     for name in ("configs/inference.json", "configs/metadata.json", "models/model.pt", "docs/README.md"):
         assert f"casr_net/_bundle/{name}" in names
     assert "casr_net/py.typed" in names
+    package = ROOT / "monai_bundle" / "casr_net"
+    modules = {path.relative_to(package.parent).as_posix() for path in package.rglob("*.py")}
+    assert modules == {name for name in names if name.endswith(".py")}
     assert not any(name.startswith(("Testing", "experiments", "monai_bundle")) for name in names)
 
 

@@ -163,7 +163,7 @@ COMMON = {
         "'handlers#7#x': 'handlers' has 1 entries",
     ),
     "wrong argument": (["angio.png"], ["--config", "argument.json"], 2, "cannot be made: "),
-    "impossible value": (["angio.png"], ["--config", "value.json"], 2, "threshold is 2; it must be above 0"),
+    "impossible value": (["angio.png"], ["--config", "value.json"], 2, "threshold is 2; expected a number above 0"),
     "output is a file": (["angio.png"], ["--output", "angio.png"], 2, "angio.png: exists and is no folder."),
 }
 

@@ -130,6 +130,21 @@ def test_orientation(orientation: int, grey: np.ndarray, tmp_path: Path) -> None
         assert found.shape == expected.shape and np.abs(found.astype(int) - expected).max() <= 1, name
 
 
+def test_a_png_is_not_decoded_to_be_opened(grey: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
+        opened = open_raster(tmp_path / "a.png")
+    assert (frames(opened)[0, ..., 0] == grey.T).all()
+
+
+def test_a_jpeg_of_twelve_bits_is_refused_with_the_reason(tmp_path: Path) -> None:
+    start = b"\xff\xd8\xff\xc1" + struct.pack(">HBHHB", 11, 12, ROWS, COLUMNS, 1) + b"\x01\x11\x00\xff\xda"
+    (tmp_path / "a.jpg").write_bytes(start + bytes(50))
+    with pytest.raises(DataError, match="a JPEG of more than 8 bits cannot be read; save it as PNG or TIFF"):
+        open_raster(tmp_path / "a.jpg")
+
+
 def stack(count: int, grey: np.ndarray) -> np.ndarray:
     """(frames, rows, columns), uint16."""
     return np.stack([grey.astype(np.uint16) * 16 + index for index in range(count)])

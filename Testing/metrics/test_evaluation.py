@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casr_net.errors import DataError, UsageError
+from casr_net.cli import main
+from casr_net.errors import DataError
 from casr_net.evaluation.compare import evaluate_folders, format_report
 from casr_net.files.masks import read_mask
 
@@ -211,6 +212,44 @@ def test_unpaired_reference_is_named(folders: tuple[Path, Path]) -> None:
         evaluate_folders(*folders)
 
 
+def test_subset_scores_what_has_a_partner(folders: tuple[Path, Path]) -> None:
+    save(folders[0] / "extra_mask.png", bar(1))
+    save(folders[0] / "more_f0003_mask.png", bar(1))
+    save(folders[1] / "run.nrrd", np.stack([bar(4), bar(2)], axis=-1), value=1)
+    report = evaluate_folders(*folders, subset=True)
+    assert names(report) == ["a", "b", "c"] and report["mean"]["dice"] == pytest.approx(5 / 9)
+    assert report["unpaired"] == {"predictions": ["extra", "more_f0003"], "references": ["run_f0000", "run_f0001"]}
+    assert "left out: 2 predictions without a reference, 2 references without a prediction" in format_report(report)
+    assert "left out" not in format_report({**report, "unpaired": {"predictions": [], "references": []}})
+
+
+def test_subset_of_nothing_is_an_error(tmp_path: Path) -> None:
+    save(tmp_path / "p" / "a.png", bar(1))
+    save(tmp_path / "r" / "b.png", bar(1))
+    with pytest.raises(DataError, match=r"p: none of its masks has a partner in .*r\."):
+        evaluate_folders(tmp_path / "p", tmp_path / "r", subset=True)
+
+
+def test_error_names_the_way_out(folders: tuple[Path, Path]) -> None:
+    save(folders[0] / "extra_mask.png", bar(1))
+    with pytest.raises(DataError, match="with --subset, what has no partner is left out"):
+        evaluate_folders(*folders)
+
+
+def test_missing_input_is_exit_code_1(tmp_path: Path, folders: tuple[Path, Path], capsys) -> None:
+    """As a file that cannot be used; 2 is for commands that are wrong whatever the files."""
+    (tmp_path / "empty").mkdir()
+    for pair in (
+        (tmp_path / "nowhere", folders[1]),
+        (folders[0], tmp_path / "no.png"),
+        (tmp_path / "empty", folders[1]),
+    ):
+        assert main(["evaluate", *map(str, pair)]) == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and ("no such file" in error or "holds no masks" in error)
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_two_files_of_one_name_are_an_error(folders: tuple[Path, Path]) -> None:
     save(folders[1] / "a_mask.png", bar(1))
     with pytest.raises(DataError, match=r"a_mask\.png: has the same name a as .*a\.png"):
@@ -230,10 +269,10 @@ def test_turned_image_is_a_different_size(folders: tuple[Path, Path]) -> None:
 
 
 def test_missing_and_empty_folders(tmp_path: Path, folders: tuple[Path, Path]) -> None:
-    with pytest.raises(UsageError, match="nowhere: no such file or folder"):
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
         evaluate_folders(tmp_path / "nowhere", folders[1])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="empty: the folder holds no masks"):
+    with pytest.raises(DataError, match="empty: the folder holds no masks"):
         evaluate_folders(folders[0], tmp_path / "empty")
 
 
@@ -307,7 +346,7 @@ def test_one_bit_and_palette_images(tmp_path: Path) -> None:
 
 def test_damaged_and_missing_masks(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"a\.png: cannot be read as an image"):
+    with pytest.raises(DataError, match=r"a\.png: .*(damaged|cannot be read)"):
         read_mask(tmp_path / "a.png")
     for name in ("gone.png", "gone.nii.gz", "gone.nrrd"):
         with pytest.raises(DataError, match=r"gone\..*: no such file"):

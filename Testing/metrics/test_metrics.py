@@ -17,7 +17,16 @@ from monai.handlers import IgniteMetricHandler
 from monai.metrics import DiceMetric, MeanIoU
 from monai.utils import MetricReduction
 
-from casr_net.evaluation.metrics import ClDiceMetric, Counts, cldice, count_pixels, image_metrics, pooled_metrics
+from casr_net.evaluation.metrics import (
+    ClDiceMetric,
+    Counts,
+    cldice,
+    count_pixels,
+    dice,
+    dice_from_counts,
+    image_metrics,
+    pooled_metrics,
+)
 
 RATIOS = ("dice", "iou", "cldice", "sensitivity", "precision")
 EMPTY = np.zeros((30, 40), dtype=bool)
@@ -43,6 +52,15 @@ def test_overlap_by_hand() -> None:
     assert values["iou"] == pytest.approx(6 / 14)
     assert values["sensitivity"] == pytest.approx(6 / 12)
     assert values["precision"] == pytest.approx(6 / 8)
+
+
+def test_dice_alone_is_the_same() -> None:
+    assert dice(line(4, 12), line(6, 18)) == pytest.approx(12 / 20)
+    assert dice(EMPTY, EMPTY) == 1 and dice(EMPTY, line(0, 3)) == 0
+    assert dice(255 * line(0, 3).astype(np.uint8), line(0, 3)) == 1
+    assert dice_from_counts([6, 0, 0], [8, 0, 0], [12, 0, 5]).tolist() == pytest.approx([0.6, 1, 0])
+    with pytest.raises(ValueError, match="must be the same"):
+        dice(EMPTY, EMPTY[:, :3])
 
 
 def test_cldice_of_thin_lines_by_hand() -> None:

@@ -401,11 +401,25 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         ("max_cost", 1),
         ("max_gap", -1),
         ("min_area", float("nan")),
+        ("threshold", "high"),
+        ("max_gap", None),
+        ("min_area", True),
+        ("reconnect", 1),
+        ("remove_components", "no"),
     ],
 )
-def test_limits_outside_their_range_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=name):
+def test_limits_outside_their_range_are_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is "):
         RefinementParameters(**{name: value})
+
+
+def test_refinement_off_keeps_the_limits() -> None:
+    off = RefinementParameters(threshold=0.7, min_area=0.1, fill_pinholes=True).threshold_only()
+    assert (off.reconnect, off.fill_pinholes, off.remove_components) == (False, False, False)
+    assert (off.threshold, off.min_area) == (0.7, 0.1)
+    image = np.zeros((20, 20), np.float32)
+    image[3, 4], image[10, 2:9] = 0.75, 0.6
+    assert refine(image, off).sum() == 1
 
 
 # --- properties ------------------------------------------------------------------------------------------------------

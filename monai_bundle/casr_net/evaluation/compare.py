@@ -2,71 +2,66 @@
 
 from __future__ import annotations
 
-import functools
-import re
 import statistics
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..errors import DataError, UsageError
-from ..files.kinds import is_image
-from ..files.masks import read_mask
-from ..files.names import is_hidden, plain_stem, suffix
+from ..files.masks import MaskFile, open_mask
 from .metrics import Counts, count_pixels, image_metrics, pooled_metrics
+from .pairing import label, pair_frames
+from .space import Alignment, align
 
 __all__ = ["evaluate_folders", "format_report"]
 
 PROTOCOL = (
-    "All pixels of the files as they are. Mean and median: of per-image values; pooled: from the pixels of all images. "
-    "HD95 in pixels. Both masks empty: ratios 1, HD95 0; one empty: ratios 0, HD95 the image's diagonal."
+    "All pixels of the files as they are, on the reference's grid where both files state their place. Mean and median: "
+    "of per-image values; pooled: from the pixels of all images. HD95 in pixels. Both masks empty: ratios 1, HD95 0; "
+    "one empty: ratios 0, HD95 the image's diagonal."
 )
-SINGLE = (".png", ".jpg", ".jpeg", ".bmp")  # formats of one frame, known without reading
 WORST = 5
-
-Key = tuple[str, int | None]
-
-
-class _Frame(NamedTuple):
-    path: Path
-    position: int  # in the file, from 0
+NOTES = 20
 
 
-def evaluate_folders(predictions: str | Path, references: str | Path) -> dict[str, Any]:
+def evaluate_folders(predictions: str | Path, references: str | Path, subset: bool = False) -> dict[str, Any]:
     """Compare predicted masks with references.
 
     Files of two folders pair by their path below the folder, without ending and without ``_mask``. A number as in
     ``x_f0007_mask.png``, which ``casr segment`` gives the frames of a cine, pairs with the same number, or with that
-    frame (from 0) of a stack ``x.nrrd``. Every file must find its pair. A single prediction is looked up in a folder of
-    references, whose other files are then left alone; two files with one frame each pair whatever their names.
+    frame (from 0) of a stack ``x.nrrd``. A DICOM Segmentation says itself which frames of its image it holds; frames of
+    the other side that it does not hold are left out and counted. Else every frame must find its pair. A single
+    prediction is looked up in a folder of references, whose other files are then left alone; two files with one frame
+    each pair whatever their names. Where both files of a pair state their place, they are compared in space, see
+    :func:`casr_net.evaluation.align`.
 
     Args:
         predictions: mask or folder of masks; ``*_overlay.*`` and ``*_probability.*`` of a folder are passed over.
         references: mask or folder of masks.
+        subset: score what has a partner, and count what has none.
 
     Returns:
         a dictionary that JSON can hold: images (a dictionary an image: name and the values of
         :func:`casr_net.evaluation.image_metrics`), mean, median (by metric), worst (the five of lowest Dice: name,
-        dice), pooled (of :func:`casr_net.evaluation.pooled_metrics`), count and protocol.
+        dice), pooled (of :func:`casr_net.evaluation.pooled_metrics`), count, unpaired (predictions and references: the
+        names of frames without partner), warnings (a line each) and protocol.
 
     Raises:
-        UsageError: when a path does not exist or a folder holds no masks.
-        DataError: when a file cannot be read as a mask, has no pair, or differs in size from its pair.
+        DataError: when a path does not exist, a folder holds no masks, a file cannot be read as a mask, has no pair,
+            lies in another place than its pair, or, where one of them states no place, differs in size.
     """
-    predictions, references = Path(predictions), Path(references)
-    # Frames of a file follow each other: keeping the last file of either side saves reading stacks again.
-    read = functools.lru_cache(maxsize=2)(read_mask)
+    matched = pair_frames(Path(predictions), Path(references), subset)
     rows: list[dict[str, Any]] = []
     counts: list[Counts] = []
-    for key, prediction, reference in _pairs(predictions, references):
-        mask, truth = (read(frame.path)[..., frame.position] for frame in (prediction, reference))
-        if mask.shape != truth.shape:
-            (a, b), (c, d) = mask.shape, truth.shape
-            raise DataError(
-                f"{prediction.path}: {a} x {b} pixels, but its reference {reference.path} has {c} x {d}; "
-                "sizes must be the same."
-            )
-        counts.append(count_pixels(mask, truth))
-        rows.append({"name": _label(key), **image_metrics(mask, truth, counts[-1])})
+    warnings: dict[str, None] = {}
+    files = _Open()
+    try:
+        for key, prediction, reference in matched.pairs:
+            alignment = files.pair(prediction.path, reference.path, warnings)
+            mask = alignment.bring(files.files[0].frame(prediction.position), alignment.prediction)
+            truth = alignment.bring(files.files[1].frame(reference.position), alignment.reference)
+            counts.append(count_pixels(mask, truth))
+            rows.append({"name": label(key), **image_metrics(mask, truth, counts[-1])})
+    finally:
+        files.close()
     names = [name for name in rows[0] if name != "name"]
     worst = sorted(rows, key=lambda row: (row["dice"], row["name"]))[:WORST]
     return {
@@ -76,8 +71,48 @@ def evaluate_folders(predictions: str | Path, references: str | Path) -> dict[st
         "pooled": pooled_metrics(counts),
         "worst": [{"name": row["name"], "dice": row["dice"]} for row in worst],
         "images": rows,
+        "unpaired": {
+            "predictions": [label(key) for key in matched.predictions],
+            "references": [label(key) for key in matched.references],
+        },
+        "warnings": list(warnings),
         "protocol": PROTOCOL,
     }
+
+
+class _Open:
+    """The two files whose frames are compared now; frames of a file follow each other."""
+
+    def __init__(self) -> None:
+        self.files: list[MaskFile] = []
+        self._alignment: Alignment | None = None
+
+    def pair(self, prediction: Path, reference: Path, warnings: dict[str, None]) -> Alignment:
+        """Open two files, unless they are open, and bring them together; what is to be said goes to ``warnings``."""
+        if self._alignment is None or [file.path for file in self.files] != [prediction, reference]:
+            # One file on both sides is opened twice.
+            kept = {file.path: file for file in self.files if self.files[0].path != self.files[1].path}
+            if not kept:
+                self.close()
+            opened = [kept.pop(path) if path in kept else open_mask(path) for path in (prediction, reference)]
+            for file in kept.values():
+                file.close()
+            self.files = opened
+            self._alignment = align(*opened)
+            for file in opened:
+                warnings.update(dict.fromkeys(f"{file.path}: {line}" for line in file.warnings))
+            warnings.update(dict.fromkeys([*self._alignment.warnings, *_other_image(*opened)]))
+        return self._alignment
+
+    def close(self) -> None:
+        for file in self.files:
+            file.close()
+
+
+def _other_image(prediction: MaskFile, reference: MaskFile) -> list[str]:
+    if prediction.sources and reference.sources and not set(prediction.sources) & set(reference.sources):
+        return [f"{prediction.path}: a segmentation of another image than its reference {reference.path}"]
+    return []
 
 
 def format_report(report: dict[str, Any]) -> str:
@@ -89,58 +124,16 @@ def format_report(report: dict[str, Any]) -> str:
         last = "-" if pooled is None else f"{pooled:.{digits}f}"
         lines.append(f"{name:<26}{mean:>10.{digits}f}{report['median'][name]:>10.{digits}f}{last:>10}")
     lines += ["", "worst by Dice:", *(f"  {row['dice']:.4f}  {row['name']}" for row in report["worst"])]
+    alone = report["unpaired"]
+    if alone["predictions"] or alone["references"]:
+        lines += ["", f"left out: {_frames(len(alone['predictions']), 'prediction')} without a reference, "
+                  f"{_frames(len(alone['references']), 'reference')} without a prediction"]  # fmt: skip
+    if report["warnings"]:
+        lines += ["", *(f"note: {line}" for line in report["warnings"][:NOTES])]
+        more = len(report["warnings"]) - NOTES
+        lines += [f"note: and {more} more"] if more > 0 else []
     return "\n".join([*lines, "", report["protocol"]])
 
 
-def _pairs(predictions: Path, references: Path) -> list[tuple[Key, _Frame, _Frame]]:
-    found, expected = _frames(predictions, is_prediction=True), _frames(references)
-    if not predictions.is_dir() and not references.is_dir() and len(found) == len(expected) == 1:
-        (key, frame), truth = next(iter(found.items())), next(iter(expected.values()))
-        return [(key, frame, truth)]
-    if not predictions.is_dir():
-        name, stack = next(iter(found))[0], len(found) > 1
-        if not references.is_dir():  # names given by hand need not agree, frames must
-            expected = {(name, number): frame for (_, number), frame in expected.items()}
-        expected = {key: frame for key, frame in expected.items() if key in found or (stack and key[0] == name)}
-    for kind, here, there, folder in (
-        ("reference", found, expected, references), ("prediction", expected, found, predictions)
-    ):  # fmt: skip
-        for key, frame in here.items():
-            if key not in there:
-                raise DataError(f"{frame.path}: no {kind} named {_label(key)} or {_label(key)}_mask in {folder}.")
-    return [(key, frame, expected[key]) for key, frame in found.items()]
-
-
-def _frames(source: Path, is_prediction: bool = False) -> dict[Key, _Frame]:
-    """Frames of a file, or of all masks of a folder, by name and number; the number is None for plain single images."""
-    if source.is_dir():
-        files = sorted(path for path in source.rglob("*") if path.is_file())
-        paths = [path for path in files if not is_hidden(path, source) and is_image(path)]
-        if is_prediction:
-            paths = [path for path in paths if not plain_stem(path).endswith(("_overlay", "_probability"))]
-    elif source.exists():
-        paths = [source]
-    else:
-        raise UsageError(f"{source}: no such file or folder.")
-    if not paths:
-        raise UsageError(f"{source}: the folder holds no masks.")
-    frames: dict[Key, _Frame] = {}
-    for path in paths:
-        stem = plain_stem(path).removesuffix("_mask")
-        name = (path.relative_to(source).parent / stem).as_posix() if source.is_dir() else stem
-        count = 1 if suffix(path) in SINGLE else read_mask(path).shape[-1]
-        numbered = re.fullmatch(r"(.+)_f(\d{4,})", name)
-        for index in range(count):
-            if count > 1:
-                key: Key = (name, index)
-            else:
-                key = (numbered[1], int(numbered[2])) if numbered else (name, None)
-            if key in frames:
-                raise DataError(f"{path}: has the same name {_label(key)} as {frames[key].path}.")
-            frames[key] = _Frame(path, index)
-    return frames
-
-
-def _label(key: Key) -> str:
-    name, number = key
-    return name if number is None else f"{name}_f{number:04d}"
+def _frames(count: int, kind: str) -> str:
+    return f"{count} {kind}" if count == 1 else f"{count} {kind}s"

@@ -12,9 +12,19 @@ import torch
 from monai.metrics import CumulativeIterationMetric, compute_hausdorff_distance
 from monai.metrics.utils import do_metric_reduction, ignore_background
 from monai.utils import MetricReduction
+from numpy.typing import ArrayLike
 from skimage.morphology import skeletonize
 
-__all__ = ["ClDiceMetric", "Counts", "cldice", "count_pixels", "image_metrics", "pooled_metrics"]
+__all__ = [
+    "ClDiceMetric",
+    "Counts",
+    "cldice",
+    "count_pixels",
+    "dice",
+    "dice_from_counts",
+    "image_metrics",
+    "pooled_metrics",
+]
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,32 @@ def count_pixels(prediction: np.ndarray, reference: np.ndarray) -> Counts:
     )
 
 
+def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """Dice coefficient of two masks of one shape, vessel where not 0; 0 to 1, both empty 1.
+
+    Raises:
+        ValueError: when the shapes differ.
+    """
+    prediction, reference = np.asarray(prediction) != 0, np.asarray(reference) != 0
+    if prediction.shape != reference.shape:
+        raise ValueError(f"prediction is {prediction.shape} and reference is {reference.shape}; both must be the same.")
+    return float(dice_from_counts((prediction & reference).sum(), prediction.sum(), reference.sum()))
+
+
+def dice_from_counts(shared: ArrayLike, predicted: ArrayLike, reference: ArrayLike) -> np.ndarray:
+    """Dice coefficients, ``2 * shared / (predicted + reference)``, of numbers of pixels; 1 where there are none.
+
+    Args:
+        shared: pixels in both masks.
+        predicted, reference: pixels of each; arrays are broadcast.
+
+    Returns:
+        float64, 0 to 1, of the broadcast shape.
+    """
+    total = np.add(predicted, reference, dtype=np.float64)
+    return np.where(total > 0, 2 * np.asarray(shared) / np.maximum(total, 1), 1.0)
+
+
 def cldice(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Centreline Dice (Shit et al., CVPR 2021, arXiv 2003.07311, eq. 1 and 2).
 
@@ -95,7 +131,7 @@ def pooled_metrics(counts: Counts | Iterable[Counts]) -> dict[str, float]:
     tp, fp, fn = total.true_positive, total.false_positive, total.false_negative
     both_empty = tp + fp + fn == 0
     return {
-        "dice": _ratio(2 * tp, 2 * tp + fp + fn, both_empty),
+        "dice": float(dice_from_counts(tp, tp + fp, tp + fn)),
         "iou": _ratio(tp, tp + fp + fn, both_empty),
         "cldice": _cldice(total),
         "sensitivity": _ratio(tp, tp + fn, both_empty),

@@ -6,14 +6,15 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "dicom_seg": ["DicomSegmentation", "make_segmentation", "parse_segmentation", "write_segmentation"],
+        "dicom_seg": ["make_segmentation", "write_segmentation"],
         "images": ["Angiogram", "read_angiogram"],
         "inputs": ["find_inputs"],
         "intensity": ["Attenuation", "GreyRule"],
         "kinds": ["is_image"],
         "maps": ["write_map"],
-        "masks": ["read_mask"],
+        "masks": ["MaskFile", "open_mask", "read_mask"],
         "readers": ["AngiogramReader", "MaskReader"],
         "results": ["ResultWriter"],
+        "segmentations": ["DicomSegmentation", "parse_segmentation"],
     },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 try:
     from pydicom.pixels import apply_color_lut
@@ -50,33 +51,29 @@ def open_xray(path: Path) -> Opened:
             f"{path}: modality is {shown(modality)}; expected X-ray angiography (XA) or another projection."
         )
     if place is None:
-        kind = (
-            data.file_meta.get("MediaStorageSOPClassUID", data.get("SOPClassUID", ""))
-            if "file_meta" in vars(data)
-            else ""
-        )
-        name = getattr(kind, "name", "") or str(kind)
+        name = UID(text(data, "SOPClassUID") or text(data.file_meta, "MediaStorageSOPClassUID")).name
         raise DataError(f"{path}: the DICOM object has no pixel data{f' ({shown(name)})' if name else ''}.")
     frames = DicomFrames(path, data, place)
     affine, warnings = _affine(data)
-    warnings = [*frames.warnings, *warnings]
+    # The frames' own list: decoders complain of a frame when its turn comes.
+    frames.warnings += warnings
     source: FrameSource = frames
-    if text(data, "PhotometricInterpretation") == "PALETTE COLOR" and frames.samples == 1:
+    if frames.photometric == "PALETTE COLOR" and frames.samples == 1:
         source = PaletteFrames(path, frames, data)
         bits, display = source.bits, None
     elif frames.samples > 1:
         bits, display = 8 * frames.dtype.itemsize, None
     else:
-        first, said = display_of(data)
-        warnings += said
-        bits, display = 0, _displays(data, first)
-    return Opened(source, "dicom", affine, bits, False, display, _header(data), warnings)
+        first, said = display_of(data, 0, frames.bits)
+        frames.warnings += said
+        bits, display = 0, _displays(data, first, frames.bits)
+    return Opened(source, "dicom", affine, bits, False, display, _header(data), frames.warnings)
 
 
-def _displays(data: Dataset, first: Display) -> Any:
+def _displays(data: Dataset, first: Display, bits: int) -> Callable[[int], Display]:
     if not has_own_displays(data):
         return lambda frame: first
-    return functools.lru_cache(maxsize=None)(lambda frame: display_of(data, frame)[0])
+    return functools.cache(lambda frame: display_of(data, frame, bits)[0])
 
 
 class PaletteFrames:

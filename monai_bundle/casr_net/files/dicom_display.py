@@ -26,12 +26,13 @@ _XRAY_MODALITIES = ("XA", "RF")
 _PER_FRAME, _SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
 
 
-def display_of(data: Dataset, frame: int = 0) -> tuple[Display, list[str]]:
+def display_of(data: Dataset, frame: int = 0, stored_bits: int = 0) -> tuple[Display, list[str]]:
     """The display of one frame.
 
     Args:
         data: header of an image of one sample a pixel.
         frame: from 0; matters for objects with functional groups (enhanced XA) only.
+        stored_bits: that the stored values use; 0 where that is not known.
 
     Returns:
         the display, and a line for each attribute that is passed over.
@@ -40,7 +41,6 @@ def display_of(data: Dataset, frame: int = 0) -> tuple[Display, list[str]]:
     modality = modality_of(data, frame, warnings)
     signed = whole(data, "PixelRepresentation") == 1
     plain = isinstance(modality, Rescale) and modality == Rescale()
-    stored_bits = whole(data, "BitsStored") or 0
     properties = group_item(data, frame, "FramePixelDataPropertiesSequence", "PixelIntensityRelationship")
     return Display(
         modality=modality,

@@ -1,5 +1,7 @@
 """DICOM Segmentation objects of projection images: frames of single- and multi-frame X-ray angiograms.
 
+Here they are made; :mod:`casr_net.files.segmentations` reads them.
+
 A projection has no place in the patient's coordinate system, so the object has no Frame of Reference. DICOM PS3.3
 A.51.5 allows that: its frames then have the size of the source's frames, and the Derivation Image functional group
 names, for each of them, the source instance and frame that it lies on pixel by pixel (Spatial Locations Preserved).
@@ -10,22 +12,20 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
-from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from ..errors import DataError, UsageError
 from .dicom import open_dicom, save_dicom, set_encoding
+from .segmentations import SEGMENTATION_STORAGE, DicomSegmentation, parse_segmentation
 
 __all__ = ["SEGMENTATION_STORAGE", "DicomSegmentation", "make_segmentation", "parse_segmentation", "write_segmentation"]
 
-SEGMENTATION_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.4")
 ALGORITHM_TYPES = ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL")
 
 # Attributes of patient and study that belong to every object of the study, PS3.3 C.7.1.1, C.7.2.1 and C.7.2.2.
@@ -38,39 +38,6 @@ _OPTIONAL = (
     "PatientSize", "PatientWeight", "PatientIdentityRemoved", "DeidentificationMethod", "LossyImageCompressionRatio",
     "LossyImageCompressionMethod", "TimezoneOffsetFromUTC",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class DicomSegmentation:
-    """What a Segmentation object says.
-
-    Attributes:
-        masks: bool (X, Y, n), one for each entry of ``frames``; the union of all segments.
-        frames: frames of the source, counted from 0, in rising order.
-        source_instance: SOPInstanceUID of the image that was segmented.
-        source_series: its SeriesInstanceUID; empty when the object does not state it.
-        instance: SOPInstanceUID of the object itself.
-        series: its SeriesInstanceUID.
-    """
-
-    masks: np.ndarray
-    frames: list[int]
-    source_instance: str
-    source_series: str
-    instance: str
-    series: str
-
-    def stack(self, frames: int) -> np.ndarray:
-        """Masks of all frames of the source, bool (X, Y, frames), empty where none was segmented.
-
-        Raises:
-            DataError: when the object names a frame that the source does not have.
-        """
-        if self.frames and self.frames[-1] >= frames:
-            raise DataError(f"segmentation {self.instance}: names frame {self.frames[-1] + 1}; the image has {frames}.")
-        whole = np.zeros((*self.masks.shape[:2], frames), bool)
-        whole[..., self.frames] = self.masks
-        return whole
 
 
 def make_segmentation(
@@ -135,56 +102,6 @@ def make_segmentation(
 def write_segmentation(path: Path, source: Dataset | str | Path, masks: Mapping[int, np.ndarray], **more: Any) -> None:
     """Write what :func:`make_segmentation` makes as a DICOM file (Explicit VR Little Endian)."""
     save_dicom(path, make_segmentation(source, masks, **more))
-
-
-def parse_segmentation(source: Dataset | str | Path) -> DicomSegmentation:
-    """Read a Segmentation object of one image, written by this or by other software.
-
-    Args:
-        source: the object, or its file.
-
-    Raises:
-        DataError: when it is none, has no pixels, or does not say on which frames of which single image it lies.
-    """
-    data = source if isinstance(source, Dataset) else open_dicom(Path(source))
-    name = f"segmentation {data.get('SOPInstanceUID', '')}" if isinstance(source, Dataset) else str(source)
-    if data.get("SOPClassUID") != SEGMENTATION_STORAGE:
-        raise DataError(f"{name}: SOP class is {data.get('SOPClassUID', 'missing')}; expected {SEGMENTATION_STORAGE}.")
-    kind = str(data.get("SegmentationType", ""))
-    try:
-        count = int(data.get("NumberOfFrames", 1) or 1)
-        pixels = np.asarray(data.pixel_array).reshape(count, int(data.Rows), int(data.Columns))
-        groups = list(data.PerFrameFunctionalGroupsSequence)
-        places = [_place(data, group) for group in groups]
-    except (AttributeError, KeyError, IndexError, ValueError, TypeError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{name}: not a complete DICOM Segmentation: {reason}") from error
-    images = {place[0] for place in places}
-    if len(images) != 1 or len(groups) != count:
-        raise DataError(f"{name}: its {count} frames lie on {len(images)} images; expected one.")
-    # Fractional objects store probabilities or occupancy; half of the largest value is the border.
-    limit = int(data.get("MaximumFractionalValue", 255)) / 2 if kind == "FRACTIONAL" else 0
-    frames = sorted({frame for _, frame in places})
-    masks = np.zeros((int(data.Columns), int(data.Rows), len(frames)), bool)
-    for (_, frame), image in zip(places, pixels, strict=True):
-        masks[..., frames.index(frame)] |= np.greater(image.T, limit)
-    series = data.get("ReferencedSeriesSequence") or [Dataset()]
-    return DicomSegmentation(
-        masks, frames, images.pop(), str(series[0].get("SeriesInstanceUID", "")), str(data.get("SOPInstanceUID", "")),
-        str(data.get("SeriesInstanceUID", "")),
-    )  # fmt: skip
-
-
-def _place(data: Dataset, group: Dataset) -> tuple[str, int]:
-    """Source instance and frame, from 0, of one frame of the object."""
-    shared = (data.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    derivation = group.get("DerivationImageSequence") or shared.get("DerivationImageSequence") or []
-    if not derivation:
-        raise ValueError("no Derivation Image functional group, so its place is not known")
-    image = derivation[0].SourceImageSequence[0]
-    number = image.get("ReferencedFrameNumber", 1)
-    number = number[0] if isinstance(number, (list, pydicom.multival.MultiValue)) else number
-    return str(image.ReferencedSOPInstanceUID), int(number or 1) - 1
 
 
 def _check(data: Dataset, masks: Mapping[int, np.ndarray], frames: Sequence[int]) -> None:

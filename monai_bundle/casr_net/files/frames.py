@@ -83,6 +83,8 @@ class Opened:
         display: of DICOM, which states more than bits and polarity: gives a frame's :class:`intensity.Display`.
         header: what later steps may ask for, by the field's own names (DICOM keywords).
         warnings: what was ignored, completed or replaced, one line each, without the path.
+        placed: whether the file itself states where its pixels lie (directions or origin; of NIfTI a qform or sform
+            code above 0), so that masks can be compared by place; not where only a spacing is known.
     """
 
     source: FrameSource
@@ -93,6 +95,7 @@ class Opened:
     display: Callable[[int], Display] | None = None
     header: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    placed: bool = False
 
 
 class ArrayFrames:

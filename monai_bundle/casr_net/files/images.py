@@ -45,10 +45,11 @@ class Angiogram:
 
     def __init__(self, path: Path, opened: Opened, window: tuple[float, float] | None = None) -> None:
         self.path, self.format, self.affine, self.header = path, opened.format, opened.affine, opened.header
-        self.warnings = list(opened.warnings)
+        self.warnings = opened.warnings  # the reader may add to it when it decodes a frame
         self._opened, self._wanted = opened, window
         self._kept: dict[int, np.ndarray] = {}
         self._sampled: list[np.ndarray] | None = None
+        self._last: tuple[int, np.ndarray] | None = None  # mask, overlay and attenuation ask one after the other
         self._rules: dict[Display, GreyRule] = {}
         self._lock = threading.RLock()
         columns, rows = self.size
@@ -93,14 +94,16 @@ class Angiogram:
         return self._opened.source.dtype
 
     def stored(self, frame: int) -> np.ndarray:
-        """Stored values (samples, X, Y) of one frame, from 0.
+        """Stored values (samples, X, Y) of one frame, from 0; not to be written to.
 
         Raises:
             DataError: when there is no such frame, it is damaged, or a value is not finite.
         """
         with self._lock:
-            kept = self._kept.pop(frame, None)
-            return self._decoded(frame) if kept is None else kept
+            if self._last is None or self._last[0] != frame:
+                kept = self._kept.pop(frame, None)
+                self._last = frame, self._decoded(frame) if kept is None else kept
+            return self._last[1]
 
     def _decoded(self, frame: int) -> np.ndarray:
         if not 0 <= frame < self.frames:
@@ -178,6 +181,7 @@ class Angiogram:
         """Let go of the file; a second call does nothing."""
         with self._lock:
             self._kept.clear()
+            self._last = None
             self._opened.source.close()
 
 

@@ -129,5 +129,6 @@ def _geometry(stored: Stored, fields: dict[str, str]) -> None:
     ]  # fmt: skip
     try:
         stored.affine = itk_affine("\n".join(header) + "\n", ".mha")
+        stored.placed = any(line.startswith(("TransformMatrix", "Offset")) for line in lines)
     except RuntimeError:
         stored.warnings.append("the geometry in its header cannot be used; spacing 1 and plain axes were taken")

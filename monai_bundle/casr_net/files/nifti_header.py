@@ -106,12 +106,12 @@ def _geometry(stored: Stored, header: Any) -> None:
     """The sform, else the qform. With neither, the spacing alone, on the axes of LPS: so ITK and 3D Slicer show such a
     file, while nibabel would mirror and centre it."""
     if header["sform_code"] > 0:
-        stored.affine = np.asarray(header.get_sform(), float)
+        stored.affine, stored.placed = np.asarray(header.get_sform(), float), True
         return
     spacing = np.abs(header["pixdim"][1:4].astype(float))
     if header["qform_code"] > 0:
         try:
-            stored.affine = np.asarray(header.get_qform(), float)
+            stored.affine, stored.placed = np.asarray(header.get_qform(), float), True
             return
         except Exception:  # quaternions of no length, spacings that are none: nibabel has an error for each
             stored.warnings.append("the rotation (qform) in its header cannot be used; plain axes were taken")

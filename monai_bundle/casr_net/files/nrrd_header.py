@@ -167,9 +167,9 @@ def _geometry(stored: Stored, fields: dict[str, str]) -> None:
         known = {axis: vector for axis, vector in enumerate(vectors) if vector and axis_length(np.array(vector))}
         wanted = [axis for axis in lengths if axis in known][:3]
         if any(vector is not None for axis, vector in enumerate(vectors) if axis in lengths and axis not in known):
-            stored.warnings.append(
-                f"space directions in its header cannot be used: {shown(fields['space directions'])}"
-            )
+            stated = shown(fields["space directions"])
+            instead = "the normal of the picture was" if len(wanted) == 2 else "spacing 1 and plain axes were"
+            stored.warnings.append(f"space directions in its header cannot be used: {stated}; {instead} taken")
         table = [_in_lps(known[axis], fields) for axis in wanted]
         if [len(vector) for vector in table] == [3, 3]:  # ITK wants as many axes as the space has
             table.append(np.cross(table[0], table[1]).tolist())
@@ -203,6 +203,7 @@ def _geometry(stored: Stored, fields: dict[str, str]) -> None:
         return
     try:
         stored.affine = itk_affine("\n".join(header) + "\n\n", ".nrrd")
+        stored.placed = bool(table)
     except RuntimeError:
         stored.warnings.append("the geometry in its header cannot be used; spacing 1 and plain axes were taken")
 

@@ -87,7 +87,14 @@ def open_picture(path: Path) -> Any:
     if start == b"\x89PNG\r\n\x1a\n":
         return PngImagePlugin.PngImageFile(path)
     if start[:3] == b"\xff\xd8\xff":
-        return JpegImagePlugin.jpeg_factory(path)  # type: ignore[arg-type]
+        try:
+            return JpegImagePlugin.jpeg_factory(path)  # type: ignore[arg-type]
+        except SyntaxError as error:
+            if "-bit" in str(error):
+                raise DataError(
+                    f"{path}: a JPEG of more than 8 bits cannot be read; save it as PNG or TIFF."
+                ) from error
+            raise
     if start[:2] == b"BM":
         return BmpImagePlugin.BmpImageFile(path)
     raise DataError(f"{path}: cannot be read as an image: it is no PNG, JPEG, TIFF or BMP file.")
@@ -120,6 +127,15 @@ def planes(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array.transpose(2, 1, 0))
 
 
+def _orientation(path: Path, image: Any) -> int:
+    """1 to 8, without decoding: Pillow would do that to look for the note behind the pixels of a PNG."""
+    from PIL import Image
+
+    behind = image.format == "PNG" and b"eXIf" in path.read_bytes()
+    exif = image.getexif() if behind else Image.Image.getexif(image)
+    return int(exif.get(ORIENTATION, 1))
+
+
 def _samples(image: Any) -> int:
     """That :func:`converted` will give, by the header alone."""
     if image.mode in CONVERTED and image.mode != "1":
@@ -141,7 +157,7 @@ class _Picture:
             depth = {"I": 4, "F": 4}.get(image.mode, 2 if image.mode.startswith("I;16") else 1)
             check_extent(path, (columns, rows), self.count, self.samples, depth)
             self.dtype = np.dtype({1: "u1", 2: "u2"}.get(depth, "f4" if image.mode == "F" else "i4"))
-            self._orientation = int(image.getexif().get(ORIENTATION, 1))
+            self._orientation = _orientation(path, image)
         self.size = (rows, columns) if self._orientation in (5, 6, 7, 8) else (columns, rows)
 
     def frame(self, index: int) -> np.ndarray:
@@ -165,8 +181,8 @@ class _DeepPng:
         self.samples = {2: 3, 4: 2, 6: 4}[colour_type]
         with open_picture(path) as image:
             self.size = image.size
-            self._orientation = int(image.getexif().get(ORIENTATION, 1))
-        check_extent(path, self.size, 1, self.samples, 2)
+            check_extent(path, self.size, 1, self.samples, 2)
+            self._orientation = _orientation(path, image)
         if self._orientation in (5, 6, 7, 8):
             self.size = self.size[::-1]
 

@@ -36,6 +36,7 @@ class Stored:
         cine: how the format says that an axis counts frames, for the message that refuses a volume.
         slope, intercept: what stored values are to be multiplied by, and what is added then.
         warnings: one line each.
+        placed: whether the header states directions or an origin, and not a spacing alone.
     """
 
     format: str
@@ -50,6 +51,7 @@ class Stored:
     slope: float = 1.0
     intercept: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    placed: bool = False
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,7 @@ class StreamFrames:
         self.samples, columns, rows, self.count = (1 if axis is None else shape[axis] for axis in axes)
         self.size, self.dtype = (columns, rows), dtype.newbyteorder("=")
         self._plain: PlainFrames | None = None
+        self._failure: DataError | None = None
 
     def frame(self, index: int) -> np.ndarray:
         """(samples, X, Y).
@@ -176,8 +177,14 @@ class StreamFrames:
         Raises:
             DataError: when the stream is damaged or too short, or the disk is full.
         """
+        if self._failure is not None:  # not decoded anew for each frame
+            raise self._failure
         if self._plain is None:
-            self._plain = self._decode()
+            try:
+                self._plain = self._decode()
+            except DataError as error:
+                self._failure = error
+                raise
         return self._plain.frame(index)
 
     def close(self) -> None:

@@ -21,7 +21,8 @@ from .raster import damage_told, oriented, planes
 
 __all__ = ["open_tiff"]
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else its doubts go to the terminal
+for library in ("tifffile", "PIL"):
+    logging.getLogger(library).addHandler(logging.NullHandler())  # else their doubts go to the terminal
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6  # PhotometricInterpretation, TIFF 6.0
 REDUCED, MASK = 1, 4  # bits of NewSubfileType

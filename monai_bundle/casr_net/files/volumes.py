@@ -40,7 +40,7 @@ def open_volume(path: str | Path, slices_as_frames: bool = False) -> Opened:
     try:
         stored = _reader(path)(path)
         axes = arrange(path, stored, slices_as_frames)
-        affine = _affine(stored, axes)
+        affine, usable = _affine(stored, axes)
         source = _frames(path, stored, axes)
     except CASRError:
         raise
@@ -51,7 +51,8 @@ def open_volume(path: str | Path, slices_as_frames: bool = False) -> Opened:
         reason = shown(words, 120).strip("'\"") if words else type(error).__name__
         raise DataError(f"{path}: the file is damaged: its header cannot be read ({reason}).") from error
     plain = source.dtype == np.uint8 and not isinstance(source, _ScaledFrames)
-    return Opened(source, stored.format, affine, 8 if plain else 0, warnings=stored.warnings)
+    placed = stored.placed and usable
+    return Opened(source, stored.format, affine, 8 if plain else 0, warnings=stored.warnings, placed=placed)
 
 
 def _reader(path: Path) -> Callable[[Path], Stored]:
@@ -82,8 +83,9 @@ def _frames(path: Path, stored: Stored, axes: Axes) -> FrameSource:
     return _ScaledFrames(found, stored.slope, stored.intercept)
 
 
-def _affine(stored: Stored, axes: Axes) -> np.ndarray:
-    """Columns of the picture's axes and its normal; what is missing or cannot be used is replaced, and said."""
+def _affine(stored: Stored, axes: Axes) -> tuple[np.ndarray, bool]:
+    """Columns of the picture's axes and its normal; what is missing or cannot be used is replaced, and said. And
+    whether nothing had to be."""
     affine = stored.affine.copy()
     columns = {axis: stored.affine[:3, number] for number, axis in enumerate(stored.lengths[:3])}
     if stored.lengths:
@@ -95,7 +97,7 @@ def _affine(stored: Stored, axes: Axes) -> np.ndarray:
     usable, warning = usable_affine(affine)
     if warning:
         stored.warnings.append(warning)
-    return usable
+    return usable, warning is None
 
 
 def _normal(affine: np.ndarray) -> np.ndarray:

@@ -6,10 +6,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "bundle": ["build", "bundle_root", "check_keys", "config_files", "expected_error", "load_parser"],
+        "bundle": ["build", "bundle_root", "config_files", "expected_error", "load_parser"],
         "predict": ["FrameInferer", "predict"],
         "record": ["RunReport", "describe", "package_versions"],
         "run": ["SaveResults", "resolve_device", "run_inference", "wanted_items"],
         "segmenter": ["Segmentation", "Segmenter"],
+        "settings": ["SETTINGS", "check_keys", "check_settings"],
     },
 )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import CASRError, UsageError
+from ..errors import CASRError, UsageError, shown
+from .settings import SETTINGS, check_keys, check_settings
 
-__all__ = ["build", "bundle_root", "check_keys", "config_files", "expected_error", "load_parser"]
+__all__ = ["build", "bundle_root", "config_files", "expected_error", "load_parser"]
 
 
 def bundle_root() -> Path:
@@ -26,7 +26,7 @@ def config_files(overlays: Sequence[str | Path] = (), base: str = "inference.jso
     An overlay is a path, or the bare name of a shipped one ("paper" for configs/paper.json).
 
     Raises:
-        UsageError: when an overlay is missing, is not JSON, or has a key that the base does not know.
+        UsageError: when an overlay is missing, is not JSON, has a key that the base does not know, or a wrong value.
     """
     configs = bundle_root() / "configs"
     known = json.loads((configs / base).read_text(encoding="utf-8"))
@@ -35,12 +35,7 @@ def config_files(overlays: Sequence[str | Path] = (), base: str = "inference.jso
         path = Path(overlay)
         if not path.is_file() and (configs / f"{overlay}.json").is_file():
             path = configs / f"{overlay}.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UsageError(f"{overlay}: no such configuration file.") from error
-        except ValueError as error:
-            raise UsageError(f"{path}: not a JSON configuration: {error}.") from error
+        content = _read_json(path, overlay)
         if not isinstance(content, dict):
             raise UsageError(f"{path}: not a JSON configuration: expected an object of keys and values.")
         check_keys(content, known, str(path), base)
@@ -48,33 +43,25 @@ def config_files(overlays: Sequence[str | Path] = (), base: str = "inference.jso
     return [str(path) for path in files]
 
 
-def check_keys(overlay: Mapping[str, Any], known: Mapping[str, Any], source: str, base: str) -> None:
-    """Refuse keys that would silently change nothing.
-
-    Keys of MONAI's form ``network_def#q`` are followed as far as the base goes; the last part may be a new argument of
-    a component, which the component itself checks.
-
-    Raises:
-        UsageError: naming the key and the nearest known one.
-    """
-    for key in overlay:
-        place: Any = known
-        parts = key.lstrip("+~").replace("::", "#").split("#")
-        for depth, part in enumerate(parts):
-            if isinstance(place, list):
-                if not part.isdigit() or int(part) >= len(place):
-                    count = f"{parts[depth - 1]!r} has {len(place)} entries"
-                    raise UsageError(f"{source}: {base} has no key {key!r}: {count}.")
-                place = place[int(part)]
-            elif isinstance(place, dict) and part in place:
-                place = place[part]
-            elif isinstance(place, dict) and "_target_" in place and depth == len(parts) - 1:
-                break
-            else:
-                options = list(place) if isinstance(place, dict) else []
-                near = get_close_matches(part, options, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else "."
-                raise UsageError(f"{source}: {base} has no key {key!r}{hint}")
+def _read_json(path: Path, named: str | Path) -> Any:
+    if path.is_dir():
+        raise UsageError(f"{named}: a folder; expected a configuration file.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{named}: no such configuration file.") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UsageError(f"{named}: the configuration file cannot be read: {reason}.") from error
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise UsageError(f"{path}: not a JSON configuration: wrong at {place}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not a JSON configuration: no text in UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path}: not a JSON configuration: a number is too long, or it is nested too deep."
+        ) from error
 
 
 def build(parser: Any, name: str) -> Any:
@@ -92,17 +79,24 @@ def build(parser: Any, name: str) -> Any:
         root: BaseException = error
         while root.__cause__ is not None:
             root = root.__cause__
-        if isinstance(root, (TypeError, ValueError, KeyError, IndexError, ModuleNotFoundError)):
-            reason = " ".join(str(root).split())
+        if isinstance(root, _WRONG):
+            reason = shown(" ".join(str(root).split()), 200)[1:-1] or type(root).__name__
             raise UsageError(f"configuration: {name} cannot be made: {reason}") from error
         raise
+
+
+# What wrong arguments, expressions and references of a configuration make Python and MONAI raise.
+_WRONG = (
+    TypeError, ValueError, LookupError, ArithmeticError, AttributeError, NameError, SyntaxError, ImportError,
+    RecursionError,
+)  # fmt: skip
 
 
 def load_parser(overlays: Sequence[str | Path] = (), **overrides: Any) -> Any:
     """MONAI ``ConfigParser`` of the inference configuration with overlays and overrides; nothing is built yet.
 
     Raises:
-        UsageError: for a wrong overlay or an unknown override.
+        UsageError: for a wrong overlay, an unknown override, or a wrong value of a key that users set.
     """
     from monai.bundle import ConfigParser
 
@@ -110,6 +104,8 @@ def load_parser(overlays: Sequence[str | Path] = (), **overrides: Any) -> Any:
     parser.read_config(config_files(overlays))
     check_keys(overrides, parser.get(), "arguments", "inference.json")
     parser.update({"bundle_root": str(bundle_root()), **overrides})
+    # Expressions and references among them are known only now.
+    check_settings({key: build(parser, key) for key in SETTINGS if key in parser.get()}, "configuration")
     return parser
 
 

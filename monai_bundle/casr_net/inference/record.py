@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import platform
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def describe(component: Any) -> Any:
         return [describe(transform) for transform in component.transforms]
     if dataclasses.is_dataclass(component) and not isinstance(component, type):
         return dataclasses.asdict(component)
-    settings: dict[str, Any] = {"class": f"{type(component).__module__}.{type(component).__qualname__}"}
+    settings: dict[str, Any] = {"class": _public_name(type(component))}
     for name, value in sorted(getattr(component, "settings", vars(component)).items()):
         if name.startswith("_"):
             continue
@@ -64,6 +65,19 @@ def describe(component: Any) -> Any:
         elif isinstance(value, (list, tuple)) and all(isinstance(part, (str, int, float)) for part in value):
             settings[name] = list(value)
     return settings
+
+
+def _public_name(kind: type) -> str:
+    """A class by the package that offers it, such as ``casr_net.refinement.RefineVesselsd``.
+
+    Not by the module that it stands in: that may move, and the hash of the same settings must stay.
+    """
+    parts = kind.__module__.split(".")
+    for length in range(2, len(parts)):
+        package = ".".join(parts[:length])
+        if getattr(sys.modules.get(package), kind.__name__, None) is kind:
+            return f"{package}.{kind.__qualname__}"
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 class RunReport:

@@ -9,10 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..errors import shown
 from .encoders import ENCODERS, load_pretrained_encoder
 from .selfonn import SelfONN2d
 
 __all__ = ["CASRNet", "SelfONN2d"]
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 class _DecoderBlock(nn.Module):
@@ -60,7 +65,7 @@ class CASRNet(nn.Module):
         pretrained: local ImageNet state dict of the encoder; nothing is ever downloaded.
 
     Raises:
-        ValueError: for an unknown encoder or a wrong number of decoder widths.
+        ValueError: for an unknown encoder, a wrong number of decoder widths, or a value outside its range.
         WeightsError: when ``pretrained`` does not fit the encoder.
 
     Shape:
@@ -78,10 +83,17 @@ class CASRNet(nn.Module):
         pretrained: str | Path | None = None,
     ) -> None:
         super().__init__()
-        if encoder not in ENCODERS:
-            raise ValueError(f"encoder is {encoder!r}; known are {', '.join(ENCODERS)}.")
+        if not isinstance(encoder, str) or encoder not in ENCODERS:
+            raise ValueError(f"encoder is {shown(encoder)}; known are {', '.join(ENCODERS)}.")
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("q", q)):
+            if not _is_count(value):
+                raise ValueError(f"{name} is {shown(value)}; it must be a whole number from 1.")
+        if not isinstance(decoder_channels, (list, tuple)) or not all(map(_is_count, decoder_channels)):
+            raise ValueError(f"decoder_channels is {shown(decoder_channels)}; it must be 5 whole numbers from 1.")
         if len(decoder_channels) != 5:
             raise ValueError(f"decoder_channels has {len(decoder_channels)} widths; the decoder has 5 blocks.")
+        if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {shown(dropout)}; it must be a number from 0 and below 1.")
         #: the arguments that shape the network, for records of a run
         self.settings = {"encoder": encoder, "in_channels": in_channels, "out_channels": out_channels, "q": q,
                          "decoder_channels": list(decoder_channels), "dropout": dropout}  # fmt: skip

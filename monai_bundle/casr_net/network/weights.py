@@ -40,7 +40,8 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         WeightsError: when the file is missing, damaged, or holds anything but tensors.
     """
     if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such weights file.")
+        what = "a folder; expected a weights file" if Path(path).is_dir() else "no such weights file"
+        raise WeightsError(f"{path}: {what}.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever it likes on damaged files

@@ -14,6 +14,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from ..errors import shown
 from .base import ImageTransformd, as_numpy
 from .field import field_of_view, fill_outside
 from .filters import ben_graham, clahe
@@ -91,7 +92,7 @@ class MultichannelPreprocessd(ImageTransformd):
         field_key: entry with the exposed field, (1, X, Y); computed here when None or absent.
 
     Raises:
-        ValueError: for an unknown channel name.
+        ValueError: for an unknown channel name, or a value outside its range.
     """
 
     def __init__(
@@ -106,9 +107,13 @@ class MultichannelPreprocessd(ImageTransformd):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        unknown = [name for name in channels if name not in CHANNELS]
-        if unknown or not channels:
-            raise ValueError(f"channels are {list(channels)}; known are {', '.join(CHANNELS)}.")
+        if isinstance(channels, str) or not channels or any(name not in CHANNELS for name in channels):
+            raise ValueError(f"channels are {shown(channels)}; known are {', '.join(CHANNELS)}.")
+        for name, value in (("clip_limit", clip_limit), ("alpha", alpha), ("sigma_fraction", sigma_fraction)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise ValueError(f"{name} is {shown(value)}; it must be a number above 0.")
+        if isinstance(tiles, bool) or not isinstance(tiles, int) or tiles < 1:
+            raise ValueError(f"tiles is {shown(tiles)}; it must be a whole number from 1.")
         self.channels, self.clip_limit, self.tiles = tuple(channels), clip_limit, tiles
         self.alpha, self.sigma_fraction, self.field_key = alpha, sigma_fraction, field_key
 

@@ -8,11 +8,13 @@ vessels are 8-connected, background is 4-connected.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from numbers import Real
 
 import cv2
 import numpy as np
 
+from ..errors import shown
 from .reconnection import BridgeLimits, draw_bridges, find_bridges, vessel_ends
 
 __all__ = ["RefinementParameters", "fill_pinholes", "reconnect", "refine", "remove_components"]
@@ -43,7 +45,7 @@ class RefinementParameters:
             tree whose common trunk is not seen. 0.003 is 786 pixels of 512 x 512.
 
     Raises:
-        ValueError: for a limit outside its range.
+        ValueError: for a limit outside its range, or a value of another type.
     """
 
     threshold: float = 0.5
@@ -62,6 +64,11 @@ class RefinementParameters:
     far_area: float = 0.003
 
     def __post_init__(self) -> None:
+        for entry in fields(self):
+            value, switch = getattr(self, entry.name), isinstance(entry.default, bool)
+            if isinstance(value, (bool, np.bool_)) != switch or not isinstance(value, (Real, np.bool_)):
+                kind = "true or false" if switch else "a number"
+                raise ValueError(f"{entry.name} is {shown(value)}; it must be {kind}.")
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold is {self.threshold}; it must be above 0 and at most 1.")
         if not 0 <= self.max_angle < 90:
@@ -74,6 +81,10 @@ class RefinementParameters:
         ):  # fmt: skip
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0.")
+
+    def threshold_only(self) -> RefinementParameters:
+        """The same with refinement off: the mask is what reaches the threshold."""
+        return replace(self, reconnect=False, fill_pinholes=False, remove_components=False)
 
 
 DEFAULTS = RefinementParameters()

@@ -42,9 +42,8 @@ class RefineVesselsd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.probability_key = probability_key
-        if not enabled:
-            parameters |= {"reconnect": False, "fill_pinholes": False, "remove_components": False}
-        self.parameters = RefinementParameters(**parameters)
+        chosen = RefinementParameters(**parameters)
+        self.parameters = chosen if enabled else chosen.threshold_only()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
