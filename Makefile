@@ -18,7 +18,7 @@ LABEL_APP := monai_bundle/label_app
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: demo test test-oldest lint unit fuzz label label-test clean
+.PHONY: demo test test-oldest lint unit fuzz label label-test evidence evidence-status clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/casr segment monai_bundle/sample/images --output results/demo --overlay --probability --overwrite
@@ -46,6 +46,16 @@ SEED ?= 10
 FORMATS ?=
 fuzz: $(VENV)/.test
 	CASR_FUZZ_COUNT=$(COUNT) CASR_FUZZ_SEED=$(SEED) CASR_FUZZ_FORMATS=$(FORMATS) $(BIN)/python -m pytest -s Testing/fuzz
+
+# Training and evaluation of everything that the model card claims, as experiments/plan.json lists it: hours, in pieces of
+# MINUTES, at low priority. It can be stopped at any time and goes on where it was (experiments/LOG.md).
+MINUTES ?= 170
+THREADS ?= 1
+evidence: $(VENV)/.test
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m casr_net.evaluation.crossval --minutes $(MINUTES) --threads $(THREADS)
+
+evidence-status: $(VENV)/.test
+	$(BIN)/python -m casr_net.evaluation.crossval --status
 
 label: $(LABEL_VENV)/.label
 	@test -n "$(STUDIES)" || { echo "usage: make label STUDIES=FOLDER [PORT=8000] [HOST=127.0.0.1]" >&2; exit 2; }

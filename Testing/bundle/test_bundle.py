@@ -125,17 +125,16 @@ def test_training_and_inference_preprocess_alike(bundle: Path) -> None:
     """What the network sees in validation and in inference comes from transforms of equal settings."""
     from casr_net.preprocessing.transforms import MultichannelPreprocessd
 
-    inference = load_parser()["channels"]["transforms"]
+    parser = load_parser()
+    inference, names = parser["channels"]["transforms"], parser["channel_names"]
     train = json.loads((bundle / "configs" / "train.json").read_text())
     settings = {"keys": "image", "field_key": "field"}
     target = "casr_net.preprocessing.MultichannelPreprocessd"
     (shipped,) = (t for t in inference if t["_target_"] == target)
-    used = [
-        t
-        for t in train["train"]["random_transforms"] + train["validate"]["image_transforms"]
-        if t["_target_"] == target
-    ]
-    made = [vars(MultichannelPreprocessd(**{k: v for k, v in t.items() if k != "_target_"})) for t in (shipped, *used)]
+    used = [t for t in (train["train"]["channels"], *train["validate"]["image_transforms"]) if t["_target_"] == target]
+    assert train["channel_names"] == names
+    assert all(t.pop("_target_") == target and t.pop("channels") == "@channel_names" for t in (shipped, *used))
+    made = [vars(MultichannelPreprocessd(channels=names, **t)) for t in (shipped, *used)]
     assert len(made) == 3
     for other in made[1:]:
         for key, value in made[0].items():

@@ -20,8 +20,7 @@ from monai.bundle import ConfigWorkflow
 from casr_net import Segmenter
 from casr_net.errors import WeightsError
 from casr_net.network.weights import state_digest
-from casr_net.training.cases import load_cases
-from casr_net.training.handlers import Checkpoint, ModelSelection
+from casr_net.training import Checkpoint, ModelSelection, load_cases
 
 SMALL: dict[str, Any] = {
     "network_size": 64,

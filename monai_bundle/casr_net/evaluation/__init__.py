@@ -7,6 +7,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "compare": ["evaluate_folders", "format_report"],
+        "crossval": ["chosen", "next_unit", "run_plan"],
+        "evidence": ["Workshop", "work"],
+        "heldout": ["evaluate_cases", "evaluate_stenoses", "recall_by_width", "summarise"],
         "metrics": [
             "ClDiceMetric",
             "Counts",
@@ -17,7 +20,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "image_metrics",
             "pooled_metrics",
         ],
+        "pace": ["Pace", "StoppedError"],
         "pairing": ["pair_frames"],
+        "plan": ["Run", "Stage", "Unit", "load_plan"],
+        "progress": ["status"],
         "space": ["align"],
+        "stenoses": ["crosses", "load_stenoses"],
     },
 )

@@ -6,8 +6,18 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cases": ["balanced_weights", "cases_digest", "load_cases"],
-        "handlers": ["Checkpoint", "CsvLog", "EpochSeed", "ModelSelection"],
-        "losses": ["DiceCEclDiceLoss"],
+        "cases": ["balanced_weights", "cases_digest", "join_cases", "load_cases", "load_split", "split_rows"],
+        "checkpoint": ["Checkpoint", "ModelSelection"],
+        "handlers": ["CsvLog", "EpochSeed"],
+        "losses": ["DiceCEclDiceLoss", "UNKNOWN"],
+        "optimisation": ["ClipGradients", "UpdateAverage", "WeightAverage"],
+        "precision": ["PrecisionInferer", "place_network", "uses_bfloat16"],
+        "selftraining": [
+            "ForgetUnknownd",
+            "MarkUnknownd",
+            "PseudoLabelRule",
+            "load_pseudo_labels",
+            "write_pseudo_labels",
+        ],
     },
 )

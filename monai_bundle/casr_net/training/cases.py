@@ -12,9 +12,10 @@ from typing import Any
 from ..errors import DataError, UsageError
 from ..network.weights import sha256
 
-__all__ = ["balanced_weights", "cases_digest", "load_cases"]
+__all__ = ["balanced_weights", "cases_digest", "join_cases", "load_cases", "load_split", "split_rows"]
 
 COLUMNS = ("dataset", "file", "fold")
+SPLIT_COLUMNS = ("file", "split", "labelled")
 
 
 def load_cases(
@@ -77,6 +78,67 @@ def load_cases(
     return cases
 
 
+def split_rows(folder: str | Path, split: str) -> list[dict[str, str]]:
+    """Rows of one published split of a set such as ARCADE.
+
+    Its ``cases.csv`` has at least the columns file, split and labelled ("no": there is no mask).
+
+    Raises:
+        DataError: when the list cannot be read, or has none of the split.
+    """
+    table = Path(folder) / "cases.csv"
+    try:
+        with open(table, newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            missing = [name for name in SPLIT_COLUMNS if name not in (reader.fieldnames or [])]
+            if missing:
+                raise DataError(f"{table}: column {missing[0]!r} is missing; needed are {', '.join(SPLIT_COLUMNS)}.")
+            rows = [row for row in reader if row["split"] == split]
+    except OSError as error:
+        raise DataError(f"{table}: cannot be read ({error.strerror}).") from error
+    if not rows:
+        raise DataError(f"{table}: no image of split {split!r}.")
+    return rows
+
+
+def load_split(folder: str | Path, split: str = "train", limit: int | None = None) -> list[dict[str, Any]]:
+    """Image and mask of every labelled case of one published split, as they are.
+
+    Args:
+        folder: of the set, with ``cases.csv`` (:func:`split_rows`), ``images`` and ``masks`` (PNG).
+        split: its name.
+        limit: keep only so many cases, evenly spread.
+
+    Returns:
+        dictionaries with image, label (paths), dataset and name.
+
+    Raises:
+        DataError: when the list or a file is missing.
+    """
+    folder = Path(folder)
+    cases = []
+    for row in split_rows(folder, split):
+        if row["labelled"] != "no":
+            case = {
+                "image": str(folder / "images" / row["file"]),
+                "label": str(folder / "masks" / f"{Path(row['file']).stem}.png"),
+                "dataset": folder.name,
+                "name": f"{folder.name}/{row['file']}",
+            }
+            for key in ("image", "label"):
+                if not Path(case[key]).is_file():
+                    raise DataError(f"{case[key]}: no such file; {key} of {case['name']}.")
+            cases.append(case)
+    if limit is not None and limit < len(cases):
+        cases = [cases[i * len(cases) // limit] for i in range(limit)]
+    return cases
+
+
+def join_cases(lists: Sequence[Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    """Several lists of cases as one, in their order."""
+    return [case for part in lists for case in part]
+
+
 def balanced_weights(cases: Sequence[Mapping[str, Any]], power: float = 0.5) -> list[float]:
     """Sampling weight of each case, so that small data sets are drawn more often than their share.
 
@@ -97,13 +159,13 @@ def balanced_weights(cases: Sequence[Mapping[str, Any]], power: float = 0.5) -> 
 
 
 def cases_digest(cases: Sequence[Mapping[str, Any]]) -> str:
-    """Hexadecimal SHA-256 of what the files of cases hold, image and label, in their order; names do not count.
+    """Hexadecimal SHA-256 of what the files of cases hold (image, label, unknown), in their order; names do not count.
 
     Raises:
         OSError: when a file cannot be read.
     """
     total = hashlib.sha256()
     for case in cases:
-        for key in ("image", "label"):
+        for key in ("image", "label", *(["unknown"] if "unknown" in case else [])):
             total.update(bytes.fromhex(sha256(case[key])))
     return total.hexdigest()

@@ -1,0 +1,247 @@
+"""One unit of the plan from start to result: training in stages, pseudo-labels, evaluation on what was held out."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import shutil
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Events
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from .. import Segmenter
+from ..errors import DataError
+from ..inference import bundle_root, expected_error
+from ..network import sha256
+from ..training import PseudoLabelRule, load_cases, load_split, write_pseudo_labels
+from .heldout import MASKS, evaluate_cases, evaluate_stenoses, summarise
+from .pace import Pace
+from .plan import ALL, Run, Stage, Unit
+from .usage import Usage, write_json
+
+__all__ = ["Workshop", "stage_config", "work"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where everything lies.
+
+    Attributes:
+        data: folder of ``cases.csv``; other sets are folders in it.
+        state: checkpoints and whatever else lets a run go on; one folder a unit.
+        results: one JSON a finished unit.
+        settings: of ``train.json`` for every training, over those of the plan (tests make everything small with it).
+        inference: likewise of ``inference.json``.
+    """
+
+    data: Path
+    state: Path
+    results: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    inference: Mapping[str, Any] = field(default_factory=dict)
+
+    def folder(self, unit: str) -> Path:
+        """What a unit keeps while it is worked on, and its weights or labels afterwards."""
+        return self.state / unit
+
+    def result(self, unit: str) -> Path:
+        return self.results / f"{unit}.json"
+
+    def weights(self, unit: str) -> Path:
+        """Final weights of a finished training."""
+        return self.folder(unit) / "model.pt"
+
+    def finished(self, unit: str) -> bool:
+        return self.result(unit).is_file()
+
+    def ready(self, unit: str) -> bool:
+        """Finished, and what it has made is on this machine."""
+        return self.finished(unit) and (self.weights(unit).is_file() or (self.folder(unit) / "labels").is_dir())
+
+    def segmenter(self, run: Run, weights: Path) -> Segmenter:
+        """The bundle's inference with the network of a run."""
+        return Segmenter(list(run.network), device="cpu", weights=str(weights), **{**run.settings, **self.inference})
+
+
+def work(unit: Unit, shop: Workshop, pace: Pace, units: Mapping[str, Unit]) -> dict[str, Any]:
+    """Do one unit of the plan, from wherever it was stopped, and write its result.
+
+    Args:
+        unit: to do.
+        shop: where everything lies.
+        pace: stops, pauses and slows.
+        units: of the plan, by name.
+
+    Returns:
+        the result.
+
+    Raises:
+        StoppedError: when ``pace`` says so; the next call goes on.
+        CASRError: when data or weights cannot be used.
+    """
+    folder = shop.folder(unit.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    usage = Usage(folder)
+    try:
+        labels = unit.run.kind == "labels"
+        result = _labels(unit, shop, pace, units) if labels else _training(unit, shop, pace, usage)
+    finally:
+        usage.note()
+    record = {
+        "name": unit.name,
+        "purpose": unit.run.purpose,
+        "fold": unit.fold,
+        "seed": unit.run.seed,
+        "images_seen": unit.run.images_seen,
+        **result,
+        "plan": asdict(unit.run),
+        "usage": usage.summary(),
+    }
+    write_json(shop.result(unit.name), record)
+    return record
+
+
+def stage_config(unit: Unit, stage: Stage, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's whole training configuration without the paths of this machine; a resumed stage takes the stored one.
+
+    Args:
+        unit: of the plan.
+        stage: of the unit's run.
+        settings: over those of the plan.
+
+    Raises:
+        DataError: when the package of the encoder's weights is not there.
+    """
+    run = unit.run
+    configs = bundle_root() / "configs"
+    parser = ConfigParser()
+    names = ["train", *run.configs, *(["selftraining"] if stage.labels else [])]
+    parser.read_config([str(configs / f"{name}.json") for name in names])
+    if run.data != "own":
+        cases = {
+            "_target_": "casr_net.training.load_split",
+            "folder": f"$@dataset_dir + '/{run.data}'",
+            "limit": "@limit",
+        }
+        parser.update({"train#dataset#data": cases})
+    parser.update(
+        {
+            "fold": unit.fold,
+            "exclude_folds": unit.excluded,
+            "seed": run.seed,
+            "samples_per_epoch": stage.epoch_images,
+            "epochs": stage.epochs,
+            # Nothing is chosen by validation: what is held out is looked at once, at the end.
+            "validate#dataset#data": [],
+            **run.settings,
+            **stage.settings,
+            **settings,
+        }
+    )
+    return parser.get()
+
+
+def _training(unit: Unit, shop: Workshop, pace: Pace, usage: Usage) -> dict[str, Any]:
+    hashes = {}
+    weights = None if unit.start is None else shop.weights(unit.start)
+    for stage in unit.run.stages:
+        config = shop.folder(unit.name) / stage.name / "config.json"
+        if not config.is_file():  # later changes of the shipped files do not touch a stage that has begun
+            write_json(config, stage_config(unit, stage, shop.settings))
+        hashes[stage.name] = sha256(config)
+        result = config.with_name("model.pt")
+        if not result.is_file():
+            logger.info("%s, %s: %d images.", unit.name, stage.name, stage.images_seen)
+            _train(unit, stage, config, weights, shop, pace, usage)
+        weights = result
+    assert weights is not None, "a training has stages"
+    final = shop.weights(unit.name)
+    if not final.is_file():
+        temporary = final.with_name(f".{final.name}.part")
+        shutil.copyfile(weights, temporary)
+        os.replace(temporary, final)
+    return {"config_sha256": hashes, "weights_sha256": sha256(final), **_evaluation(unit, shop, pace)}
+
+
+def _train(
+    unit: Unit, stage: Stage, config: Path, weights: Path | None, shop: Workshop, pace: Pace, usage: Usage
+) -> None:
+    paths: dict[str, Any] = {
+        "bundle_root": str(bundle_root()),
+        "dataset_dir": str(shop.data),
+        "output_dir": str(config.parent),
+        "initial_weights": None if weights is None else str(weights),
+    }
+    if stage.labels:
+        paths["pseudo_labels"] = str(shop.folder(unit.labels))
+    if weights is None and unit.run.pretrained is not None:
+        paths["pretrained"] = _encoder_weights(unit.run.pretrained)
+    workflow = ConfigWorkflow(
+        config_file=str(config),
+        meta_file=str(bundle_root() / "configs" / "metadata.json"),
+        logging_file=False,
+        workflow_type="train",
+        **paths,
+    )
+    workflow.initialize()
+    pace.attach(workflow.trainer)
+    workflow.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: usage.note())
+    try:
+        workflow.run()
+    except Exception as error:  # MONAI wraps what happens inside
+        known = expected_error(error)
+        if known is None:
+            raise
+        raise known from error
+    workflow.finalize()
+
+
+def _labels(unit: Unit, shop: Workshop, pace: Pace, units: Mapping[str, Unit]) -> dict[str, Any]:
+    weights = shop.weights(unit.teacher)
+    segmenter = shop.segmenter(units[unit.teacher].run, weights)
+    rows = []
+    rule = PseudoLabelRule(**unit.run.rule)
+    for row in write_pseudo_labels(shop.data / unit.run.images, shop.folder(unit.name), segmenter, rule):
+        rows.append(row)
+        pace()
+    shares = {name: round(statistics.fmean(row[name] for row in rows), 5) for name in ("vessel", "unknown")}
+    return {"teacher_sha256": sha256(weights), "rule": asdict(rule), "images": len(rows), "mean_share": shares}
+
+
+def _evaluation(unit: Unit, shop: Workshop, pace: Pace) -> dict[str, Any]:
+    run, folder = unit.run, shop.folder(unit.name)
+    result: dict[str, Any] = {}
+    segmenter = shop.segmenter(run, shop.weights(unit.name))
+    if run.data != "own":
+        cases: Any = load_split(shop.data / run.data, "val")
+    else:
+        cases = [] if unit.fold == ALL else load_cases(shop.data, only_folds=[unit.fold])
+    if cases:
+        rows = evaluate_cases(cases, segmenter, folder / "evaluation.jsonl", pace)
+        result |= {"metrics": summarise(rows), "cases": rows}
+    if run.stenoses is not None:
+        crossings = evaluate_stenoses(shop.data / run.stenoses, segmenter, folder / "stenoses.jsonl", pace)
+        rates = {kind: [value for row in crossings for value in row[kind]] for kind in MASKS}
+        result["crossing"] = {
+            "stenoses": len(rates[MASKS[0]]),
+            "rate": {kind: round(statistics.fmean(values), 5) for kind, values in rates.items()},
+            "images": crossings,
+        }
+    return result
+
+
+def _encoder_weights(package: str) -> str:
+    found = importlib.util.find_spec(package)
+    folders = [] if found is None else list(found.submodule_search_locations or ())
+    files = [path for folder in folders for path in Path(folder).rglob("*.pth")]
+    if len(files) != 1:
+        raise DataError(f"Python package {package!r}: {len(files)} files of weights (*.pth) found; 1 is needed.")
+    return str(files[0])
