@@ -121,7 +121,8 @@ def test_trained_weights_serve_inference(bundle: Path, synthetic_set: Path, trai
     masks = sorted(tmp_path.glob("*_mask.png"))
     assert len(masks) == 10
     assert cv2.imread(str(masks[0]), 0).shape == (96, 96)
-    assert json.loads((tmp_path / "run.json").read_text())["errors"] == {}
+    (run,) = json.loads((tmp_path / "run.json").read_text())["runs"]
+    assert run["state"] == "finished"
 
 
 def test_bundle_run_fails_with_a_code_when_an_input_is_bad(
