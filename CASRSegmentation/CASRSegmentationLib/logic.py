@@ -19,9 +19,9 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from .calibration import calibration
 from .frames import FrameError
 from .job import JobError, Progress, Request, State, Summary, store_frames
+from .node_scale import node_scale
 from .process import Worker, WorkerError
 from .protocol import read_mask, read_probability
 from .results import ResultError, ResultWriter
@@ -202,7 +202,7 @@ class CASRSegmentationLogic(ScriptedLoadableModuleLogic, slicer.util.VTKObservat
             self._fail(JobError(_("No frame could be segmented: {reason}").format(reason=reason)))
             return
         if request.statistics:
-            table = statistics_table(request.source, summary.pixels, calibration(request.source))
+            table = statistics_table(request.source, summary.pixels, node_scale(request.source))
             summary.table_id = table.GetID()
         if writer.probability is not None:
             summary.probability_id = writer.probability.node_id

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import slicer
 from CASRSegmentationLib import sources
-from CASRSegmentationLib.calibration import set_pixel_size
 from CASRSegmentationLib.frames import FrameError
 from CASRSegmentationLib.job import JobError, Request, State
 from CASRSegmentationLib.logic import CASRSegmentationLogic
+from CASRSegmentationLib.node_scale import set_pixel_size
 from CASRSegmentationLib.parameters import Frames, chosen_frames
 from standins.event_loop import gui_watchdog, process_events, wait_until
 from standins.workers import FakeWorker

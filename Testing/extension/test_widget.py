@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import slicer
 from CASRSegmentationLib import bundles, settings
-from CASRSegmentationLib.calibration import ATTRIBUTE
+from CASRSegmentationLib.node_scale import ATTRIBUTE
 from standins import scripted_module
 from standins.event_loop import process_events, wait_until
 from standins.screenshots import grab
