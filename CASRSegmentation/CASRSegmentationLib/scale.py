@@ -114,7 +114,7 @@ def pixel_size(header: Mapping[str, Any], stated: Any = None) -> Scale:
         return Scale(None, None, False, f"{reason}: {'; '.join(refused)}.")
     if detector is not None or _numbers(_value(header, "PixelSpacing")):
         return Scale(None, None, False, f"{reason}: the spacing is the detector's.")
-    return Scale(None, None, False, f"{reason}: nothing states a scale.")
+    return Scale(None, None, False, f"{reason}.")
 
 
 def _magnification(usable: Any, refused: list[str]) -> tuple[float | None, str]:
