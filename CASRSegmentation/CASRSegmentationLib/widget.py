@@ -229,6 +229,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
             threshold=parameters.threshold,
             refine=parameters.refine,
             invert=parameters.brightVessels,
+            window=parameters.displayedWindow,
             probability=parameters.probability,
             statistics=parameters.statistics,
             device=settings.checked_device(self.ui.deviceComboBox.currentText),
@@ -282,7 +283,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
         slicer.util.errorDisplay(str(error), detailedText=error.details)
 
     def _on_finished(self, summary: Summary) -> None:
-        lines = [summary.text(), *summary.warnings]
+        lines = [summary.text(), *summary.rules, *summary.warnings]
         table = slicer.mrmlScene.GetNodeByID(summary.table_id) if summary.table_id else None
         if table is not None:
             lines.append(_("Areas are in the table '{name}' (module Tables).").format(name=table.GetName()))

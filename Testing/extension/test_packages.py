@@ -34,20 +34,27 @@ def test_worker_runs_with_nothing_but_the_requirements(tmp_path):
 
 _ONLY_REQUIREMENTS = """
 import importlib.abc, sys
-HIDDEN = {"PIL", "pydicom", "nrrd", "nibabel", "gdcm", "tensorboard", "tqdm", "matplotlib", "psutil", "fire", "slicer",
-          "jsonschema", "requests", "yaml", "vtk", "pandas", "onnx", "onnxruntime", "onnxscript", "tifffile",
-          "imagecodecs", "imageio"}
+HIDDEN = {"PIL", "nrrd", "tensorboard", "tqdm", "matplotlib", "psutil", "fire", "slicer", "jsonschema", "requests",
+          "yaml", "vtk", "pandas", "onnx", "onnxruntime", "onnxscript", "tifffile", "imageio", "highdicom",
+          "imagecodecs"}
 class Hide(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in HIDDEN:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Hide())
 sys.path.insert(0, sys.argv[1])
+import json, pathlib
 import numpy as np
 import casr_net
 assert casr_net.__file__.startswith(sys.argv[1]), casr_net.__file__
-frame = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
-print(casr_net.Segmenter(device="cpu").frame(frame).mask.shape)
+from casr_net.worker import FrameWorker
+folder = pathlib.Path.cwd()
+np.save(folder / "frames.npy", np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8))
+(folder / "job.json").write_text(json.dumps({"indices": [0], "device": "cpu"}))
+messages = []
+FrameWorker(messages.append).segment(folder)
+assert messages[-1]["event"] == "done" and messages[-1]["failed"] == 0, messages
+print(np.load(folder / "mask_00000.npy").shape)
 """
 
 

@@ -138,6 +138,7 @@ def test_options_reach_the_worker(ui, frame_volume, frame_pixels):
     ui.thresholdSlider.value = 0.3
     ui.refineCheckBox.checked = False
     ui.brightCheckBox.checked = True
+    ui.windowCheckBox.checked = True
     ui.deviceComboBox.currentText = "cuda:3"
     worker = press_apply(ui)
     told = worker.job
