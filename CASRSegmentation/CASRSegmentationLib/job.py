@@ -10,7 +10,7 @@ from pathlib import Path
 from slicer.i18n import tr as _
 
 from .frames import FrameError, invert, inverted_range
-from .origins import file_frame, file_of
+from .origins import file_frame, file_of, unchanged
 from .protocol import Job, create_frames
 from .sources import FrameSource, image_time, read_frame, shown_range
 
@@ -163,6 +163,7 @@ def store_frames(request: Request, folder: Path) -> Iterator[tuple[int, int]]:
         intensity_range=limits,
         source=source or None,
         source_frames=tuple(file_frame(request.source, index) for index in request.indices) if source else (),
+        unchanged=bool(source) and unchanged(request.source),
         inverted=request.invert,
         device=request.device,
         refine=request.refine,

@@ -9,7 +9,7 @@ import slicer
 
 from .sources import FrameSource
 
-__all__ = ["dicom_instance", "file_frame", "file_of"]
+__all__ = ["dicom_instance", "file_frame", "file_of", "unchanged"]
 
 
 def dicom_instance(source: FrameSource) -> str | None:
@@ -44,6 +44,15 @@ def file_frame(source: FrameSource, index: int) -> int:
     # Cines that are browsed together may have different times; the browser shows the nearest one before.
     value = browser.GetMasterSequenceNode().GetNthIndexValue(index)
     return max(0, int(sequence.GetItemNumberFromIndexValue(value, False)))
+
+
+def unchanged(source: FrameSource) -> bool:
+    """Whether the pixels are as they were when Slicer read them from their file.
+
+    Known only of nodes with a storage node; what the DICOM module loads has none.
+    """
+    node = slicer.mrmlScene.GetNodeByID((source.sequence_id if source.kind == "sequence" else source.volume_id) or "")
+    return node is not None and bool(_stored_in(node)) and not node.GetModifiedSinceRead()
 
 
 def _nodes(source: FrameSource) -> list[Any]:

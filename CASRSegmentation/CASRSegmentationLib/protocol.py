@@ -39,6 +39,7 @@ class Job:
         threshold: probability from which a pixel is vessel, above 0 and at most 1.
         source: path of the file that the frames come from, which the worker reads itself; None where it is not known.
         source_frames: which frames of that file they are, counted from 0.
+        unchanged: nobody has changed the frames since Slicer has read them from there.
         inverted: the user has said that vessels are bright, and the frames were inverted for that.
     """
 
@@ -49,6 +50,7 @@ class Job:
     threshold: float = 0.5
     source: str | None = None
     source_frames: tuple[int, ...] = ()
+    unchanged: bool = False
     inverted: bool = False
 
     def save(self, folder: str | Path, frames: np.ndarray | None = None) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from CASRSegmentationLib import bundles, settings
 from CASRSegmentationLib.frames import FrameError, Orientation, invert, inverted_range
-from CASRSegmentationLib.origins import file_frame, file_of
+from CASRSegmentationLib.origins import file_frame, file_of, unchanged
 from CASRSegmentationLib.protocol import Job
 from CASRSegmentationLib.sources import (
     FrameSource,
@@ -68,6 +68,7 @@ class Target:
             intensity_range=limits,
             source=source or None,
             source_frames=(file_frame(self.source, self.key.index),) if source else (),
+            unchanged=bool(source) and unchanged(self.source),
             inverted=self.key.inverted,
             device=device,
             refine=False,

@@ -95,8 +95,8 @@ def test_nothing_is_asked_when_all_is_there():
 def test_fresh_slicer_asks_once_and_installs_torch_first():
     logic, front = make(SLICER_510)
     outcome = logic.ensure()
-    others = ["monai>=1.6", "pytorch-ignite>=0.5.1", "scikit-image>=0.24", "opencv-python-headless>=4.10"]
-    others += ["lazy-loader>=0.4", "python-gdcm>=3.0.24", "nibabel>=5.2"]
+    others = ["monai>=1.6", "pytorch-ignite>=0.5.1", "scikit-image>=0.24", "opencv-python-headless>=4.10.0.84"]
+    others += ["lazy-loader>=0.4", "python-gdcm>=3.0.24.1", "nibabel>=5.3"]
     assert [call[0] for call in front.calls] == ["torch", "pip"]
     assert front.calls[0] == ("torch", False, ">=2.8")
     assert front.calls[1][1] == others and front.calls[1][3] == "CASR-Net"
@@ -203,7 +203,7 @@ def test_another_build_of_opencv_is_kept(name):
     logic, _ = make(versions | {name: "4.12.0.88"})
     assert logic.missing() == ()
     logic, _ = make(versions | {name: "4.5.0"})
-    assert [need.text for need in logic.missing()] == [f"{name}>=4.10"]
+    assert [need.text for need in logic.missing()] == [f"{name}>=4.10.0.84"]
 
 
 def test_pip_that_fails():

@@ -187,3 +187,20 @@ def test_real_pip_refuses_to_replace_numpy(tmp_path, requires, works):
     else:
         assert "pip could not install casrneeds>=1.0" in str(caught.value)
         assert re.search("conflict", outputs[0], re.IGNORECASE)
+
+
+def test_requirements_are_the_packages_own():
+    """What Slicer installs for the worker are dependencies of the package, none below its floor but Slicer's own."""
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    root = Path(__file__).resolve().parents[2]
+    listed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    package = {requirement.name.lower(): requirement for requirement in map(Requirement, listed)}
+    lines = (line.partition("#")[0].strip() for line in installation.REQUIREMENTS.read_text("utf-8").splitlines())
+    for requirement in map(Requirement, filter(None, lines)):
+        wanted = package[requirement.name.lower()].specifier
+        (floor,) = (part.version for part in requirement.specifier if part.operator == ">=")
+        if requirement.name not in installation.PROTECTED or requirement.name == "torch":
+            assert wanted.contains(floor), f"{requirement}: the package needs {wanted}"

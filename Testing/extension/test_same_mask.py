@@ -131,8 +131,10 @@ def test_second_cine_of_a_browser_takes_the_frames_that_are_shown(scene, cine, d
 def test_frame_that_was_edited_in_slicer(scene, run, segmenter, write_xa, tmp_path):
     path = write_xa(tmp_path / "a.dcm", deep_cine(), **WINDOW)
     volume = load(path)
+    assert origins.unchanged(sources.describe(volume))
     slicer.util.arrayFromVolume(volume)[1, 10:20, 10:20] = 4000
     slicer.util.arrayFromVolumeModified(volume)
+    assert not origins.unchanged(sources.describe(volume))
     found, messages = run(sources.describe(volume), (0, 1))
     assert (found[0] == segmenter(path).probability[0]).all() and rules(messages) == [str(path), None]
     (warning,) = [message["text"] for message in messages if message["event"] == "warning"]
@@ -177,7 +179,7 @@ def test_file_is_not_known(frame_volume, cine, database, tmp_path, scene):
     assert origins.file_of(source) == str(path)
     list(store_frames(Request(source, (0,), Path("b"), invert=True), tmp_path))
     job = Job.load(tmp_path)
-    assert (job.source, job.source_frames, job.inverted) == (str(path), (0,), True)
+    assert (job.source, job.source_frames, job.inverted, job.unchanged) == (str(path), (0,), True, False)
     assert json.loads((tmp_path / "job.json").read_text())["intensity_range"] is None
 
 

@@ -22,8 +22,8 @@ def job(frames: np.ndarray, source: Path | None = None, **entries: Any) -> Frame
     numbers = tuple(range(len(frames)))
     values: dict[str, Any] = {
         "folder": Path(), "frames": frames, "indices": numbers, "intensity_range": None, "source": source,
-        "source_frames": numbers if source else (), "inverted": False, "device": "cpu", "refine": True,
-        "threshold": 0.5, **entries,
+        "source_frames": numbers if source else (), "unchanged": False, "inverted": False, "device": "cpu",
+        "refine": True, "threshold": 0.5, **entries,
     }  # fmt: skip
     return FrameJob(**values)
 
@@ -107,6 +107,20 @@ def test_a_mirrored_frame_gets_the_files_grey_mirrored(
     path = write_xa(tmp_path / "a.dcm", deep, **WINDOW)
     greys = FrameGreys(job(deep[:, ::rows, ::columns], path))
     assert (greys.frame(1)[0] == read_angiogram(path).grey(1)[::columns, ::rows]).all() and not greys.warnings
+
+
+def test_file_that_the_viewer_has_misread(write_xa: Write, tmp_path: Path, deep: np.ndarray) -> None:
+    """Left-justified pixels, taken for right-justified ones: noise, of which nobody has changed anything."""
+    path = write_xa(tmp_path / "a.dcm", deep << 4, BitsStored=12, HighBit=15)
+    noise = (deep << 4) & 4095
+    greys = FrameGreys(job(noise, path, unchanged=True))
+    assert (deep[1] == read_angiogram(path).stored(1)[0].T).all()
+    assert (greys.frame(1)[0] == read_angiogram(path).grey(1)).all()
+    assert "has misread it" in greys.warnings[0]
+    greys = FrameGreys(job(noise, path))
+    assert (greys.frame(1)[0] == Angiogram.from_array(noise).grey(1)).all()
+    greys = FrameGreys(job(noise[:, :-1], path, unchanged=True))
+    assert greys.frame(1)[0].shape == noise[1, :-1].T.shape, "of another size"
 
 
 def test_a_frame_that_the_file_does_not_have(write_xa: Write, tmp_path: Path, deep: np.ndarray) -> None:

@@ -259,6 +259,7 @@ def test_network_is_loaded_once_a_device(recorder: Recorder, angiogram: np.ndarr
         ({"source": 7}, UsageError, "source is 7; expected the path of a file"),
         ({"source": "a.dcm", "source_frames": [0, 1]}, UsageError, "2 source_frames for 1 indices"),
         ({"source": "a.dcm", "source_frames": [-1]}, UsageError, "source_frames are"),
+        ({"unchanged": 1}, UsageError, "unchanged is 1; expected true or false"),
         ({"inverted": "yes"}, UsageError, "inverted is 'yes'; expected true or false"),
         ({"device": ["cpu"]}, UsageError, "device is"),
     ],

@@ -4,7 +4,8 @@
 on standard input, until that is closed. A job folder holds
 
 - ``job.json``: ``indices`` (the caller's number of each frame), ``source`` and ``source_frames`` (the file that they
-  come from, and which of its frames they are; null where that is not known), ``inverted`` (the user says that the image
+  come from, and which of its frames they are; null where that is not known), ``unchanged`` (nobody has changed them
+  since they were read from there), ``inverted`` (the user says that the image
   shows bright vessels, and ``frames.npy`` was inverted for that), ``intensity_range`` ([low, high], values of
   ``frames.npy`` that become 0 and 1, where the user has chosen them, else null), ``device``, ``refine``, ``threshold``;
 - ``frames.npy``: (N, rows, columns), grey values, vessels dark.

@@ -26,6 +26,7 @@ class FrameGreys:
     it gets the mask of the command line, the file itself is read, and the frames that the viewer sent only tell whether
     it shows that picture, and whether mirrored, as the axes of some files make it. The frames themselves count where
     the user has changed them, where the file cannot be read, and where the user has chosen the range of grey values.
+    Where the viewer knows that nobody has changed them and they are others all the same, it has misread the file.
 
     Args:
         job: the frames.
@@ -74,7 +75,7 @@ class FrameGreys:
     def _of_the_file(self, file: Angiogram, place: int) -> np.ndarray | None:
         frame, number = self._job.frames[place].T, self._job.source_frames[place]
         try:
-            turn = _turn(frame, file.stored(number)) if number < file.frames else None
+            turn = self._shows(file, frame, number) if number < file.frames else None
             if turn is None:
                 self._warn(
                     f"The pixels of the volume are not those of {shown(file.path.name)}: they were changed, or turned. "
@@ -90,6 +91,19 @@ class FrameGreys:
         # Inverted for the user, and now the other way round than the file is: the user sees bright vessels in a file
         # whose header does not tell so. Without the user's word, the header's counts.
         return 1 - grey if self._job.inverted and _falls(frame, grey) else grey
+
+    def _shows(self, file: Angiogram, frame: np.ndarray, number: int) -> tuple[slice, slice] | None:
+        """How the file's array has to be mirrored to show the frame; None if it does not show it."""
+        stored = file.stored(number)
+        turn = _turn(frame, stored)
+        if turn is None and self._job.unchanged and frame.shape == stored.shape[1:]:
+            # Slicer's reader (GDCM) does so with left-justified pixels, and with colors that are called grey.
+            self._warn(
+                f"The volume is as it was loaded, but shows other pixels than {shown(file.path.name)} holds: its "
+                "reader has misread it. The file's grey values are used."
+            )
+            return slice(None), slice(None)
+        return turn
 
     def _warn(self, text: str) -> None:
         if text not in self._said:

@@ -28,6 +28,7 @@ class FrameJob:
             None leaves the choice to the file, or to the frames.
         source: the file that the frames come from; None where that is not known.
         source_frames: which frames of that file they are, counted from 0.
+        unchanged: nobody has changed the frames since the caller has read them from ``source``.
         inverted: the user has said that the image shows bright vessels, and ``frames`` were inverted for that.
         device: "auto", "cpu", "cuda" or "cuda:<index>".
         refine: with stage 3, the contour refinement.
@@ -40,6 +41,7 @@ class FrameJob:
     intensity_range: tuple[float, float] | None
     source: Path | None
     source_frames: tuple[int, ...]
+    unchanged: bool
     inverted: bool
     device: str
     refine: bool
@@ -163,6 +165,7 @@ _ENTRIES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "intensity_range": (None, _range),
     "source": (None, _source),
     "source_frames": ([], _numbers("source_frames")),
+    "unchanged": (False, lambda value: checked_flag("unchanged", value)),
     "inverted": (False, lambda value: checked_flag("inverted", value)),
     "device": ("auto", _device),
     "refine": (True, lambda value: checked_flag("refine", value)),
