@@ -32,7 +32,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(VENV)/.test $(LABEL_VENV)/.label
+unit: $(VENV)/.test $(LABEL_VENV)/.test
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 # The server has an environment of its own, since its packages do not go together with the others. The tests with a PACS
@@ -96,6 +96,11 @@ $(LABEL_VENV)/.label: $(LABEL_APP)/requirements-label.txt
 	$(LABEL_PIP) --no-deps --requirement $(LABEL_APP)/requirements-label.txt
 	touch $@
 
+# Only for the tests: the server's processes measure which of their lines run (Testing/label/conftest.py).
+$(LABEL_VENV)/.test: $(LABEL_VENV)/.label $(VENV)/.test
+	$(LABEL_PIP) --no-deps --constraint constraints.txt coverage
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(LABEL_VENV) $(OLDEST_VENV) build results runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(LABEL_VENV) $(OLDEST_VENV) build results runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,6 +56,34 @@ def png(tmp_path: Path, angiogram: np.ndarray) -> Path:
     path.parent.mkdir()
     cv2.imwrite(str(path), angiogram)
     return path
+
+
+@pytest.fixture
+def write_xa() -> Callable[..., Path]:
+    """``write_xa(path, frames, **attributes)`` -> path of a minimal XA object with frames (N, rows, columns)."""
+
+    def write(path: Path, frames: np.ndarray, **attributes: Any) -> Path:
+        from pydicom.dataset import Dataset, FileMetaDataset
+        from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+        data = Dataset()
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.12.1"
+        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+        data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
+        data.Modality, data.PhotometricInterpretation, data.SamplesPerPixel = "XA", "MONOCHROME2", 1
+        data.NumberOfFrames, data.Rows, data.Columns = frames.shape
+        data.BitsAllocated = 8 * frames.dtype.itemsize
+        data.BitsStored, data.HighBit = data.BitsAllocated, data.BitsAllocated - 1
+        data.PixelRepresentation = int(frames.dtype.kind == "i")
+        data.PixelData = frames.astype(frames.dtype.newbyteorder("<")).tobytes()
+        for name, value in attributes.items():
+            setattr(data, name, value)
+        data.save_as(path, enforce_file_format=True)
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

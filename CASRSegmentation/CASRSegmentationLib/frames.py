@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from slicer.i18n import tr as _
 
-__all__ = ["MAX_SIDE", "MIN_SIDE", "FrameError", "Orientation", "checked_size", "invert", "luminance", "network_dtype"]
+__all__ = [
+    "MAX_SIDE", "MIN_SIDE", "FrameError", "Orientation", "checked_size", "invert", "inverted_range", "luminance",
+    "network_dtype",
+]  # fmt: skip
 
 MIN_SIDE, MAX_SIDE = 32, 4096
 """Pixels on a side of an angiogram, as the bundle's reader has it."""
@@ -86,6 +89,13 @@ def invert(frame: np.ndarray) -> np.ndarray:
     gets from low to high, so that only the order counts.
     """
     return np.invert(frame) if frame.dtype.kind in "ui" else -frame
+
+
+def inverted_range(limits: tuple[float, float], dtype: np.dtype) -> tuple[float, float]:
+    """The range of grey values, the lower one first, that :func:`invert` takes a range to, for frames of a type."""
+    kind = np.dtype(dtype)
+    total = 0.0 if kind.kind == "f" else float(np.iinfo(kind).max) + float(np.iinfo(kind).min)
+    return total - limits[1], total - limits[0]
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ PROTECTED = (
 # Builds of one library that overwrite each other's files: whichever is there is kept.
 _SAME = {"opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")}
 _MODULES = {"scikit-image": "skimage", "opencv-python-headless": "cv2", "pytorch-ignite": "ignite", "pillow": "PIL"}
+_MODULES |= {"lazy-loader": "lazy_loader", "python-gdcm": "gdcm"}
 _MODULES |= dict.fromkeys(_SAME["opencv-python-headless"], "cv2")
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from .frames import FrameError, invert
+from .frames import FrameError, invert, inverted_range
+from .origins import file_frame, file_of, unchanged
 from .protocol import Job, create_frames
-from .sources import FrameSource, image_time, read_frame
+from .sources import FrameSource, image_time, read_frame, shown_range
 
 __all__ = ["JobError", "Progress", "Request", "State", "Summary", "store_frames"]
 
@@ -50,6 +51,7 @@ class Request:
         threshold: probability from which a pixel is vessel.
         refine: with contour refinement.
         invert: the frames show bright vessels.
+        window: take the range of grey values that the volume's window shows, rather than the file's or the frames' own.
         probability: make a probability volume.
         statistics: make a table of areas.
         device: "auto", "cpu", "cuda" or "cuda:<number>".
@@ -63,6 +65,7 @@ class Request:
     threshold: float = 0.5
     refine: bool = True
     invert: bool = False
+    window: bool = False
     probability: bool = False
     statistics: bool = False
     device: str = "auto"
@@ -92,6 +95,7 @@ class Summary:
         pixels: pixels of the mask by frame, counted from 0; frames that failed are not among them.
         failed: reason by frame.
         warnings: what the user should know.
+        rules: how grey values were made, a sentence for each way that was used.
         device: on which the network ran, or "".
         seconds: from the start to the end.
         segmentation_id, segment_id, probability_id, table_id: nodes; "" for what was not made.
@@ -100,6 +104,7 @@ class Summary:
     pixels: dict[int, int] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    rules: list[str] = field(default_factory=list)
     device: str = ""
     seconds: float = 0.0
     segmentation_id: str = ""
@@ -134,7 +139,7 @@ def store_frames(request: Request, folder: Path) -> Iterator[tuple[int, int]]:
     Raises:
         FrameError: when a frame is gone or does not fit to the others; OSError: when it cannot be written.
     """
-    frames = None
+    frames, limits = None, shown_range(request.source) if request.window else None
     for number, index in enumerate(request.indices):
         changed = image_time(request.source, index)
         frame = read_frame(request.source, index)
@@ -142,6 +147,7 @@ def store_frames(request: Request, folder: Path) -> Iterator[tuple[int, int]]:
             frame = invert(frame)
         if frames is None:
             frames = create_frames(folder, (len(request.indices), *frame.shape), frame.dtype)
+            limits = inverted_range(limits, frame.dtype) if request.invert and limits else limits
         elif frame.dtype != frames.dtype:
             raise FrameError(
                 _("{label} has pixels of type {type}, the frames before have {other}.").format(
@@ -151,4 +157,15 @@ def store_frames(request: Request, folder: Path) -> Iterator[tuple[int, int]]:
         frames[number] = frame
         yield index, changed
     del frames  # closed before another process reads it
-    Job(request.indices, None, request.device, request.refine, request.threshold).save(folder)
+    source = "" if request.window else file_of(request.source)
+    Job(
+        indices=request.indices,
+        intensity_range=limits,
+        source=source or None,
+        source_frames=tuple(file_frame(request.source, index) for index in request.indices) if source else (),
+        unchanged=bool(source) and unchanged(request.source),
+        inverted=request.invert,
+        device=request.device,
+        refine=request.refine,
+        threshold=request.threshold,
+    ).save(folder)

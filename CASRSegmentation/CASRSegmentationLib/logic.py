@@ -6,10 +6,6 @@ The worker process starts while the frames are read, one a step; its masks are w
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,15 +15,13 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from .calibration import calibration
 from .frames import FrameError
-from .job import JobError, Progress, Request, State, Summary, store_frames
+from .job import JobError, Progress, Request, State, Summary
 from .process import Worker, WorkerError
-from .protocol import read_mask, read_probability
-from .results import ResultError, ResultWriter
+from .results import ResultError
+from .running import RunningJob
 from .signal import Signal
-from .sources import image_time, still_valid
-from .statistics import statistics_table
+from .sources import still_valid
 
 __all__ = ["CASRSegmentationLogic"]
 
@@ -60,15 +54,8 @@ class CASRSegmentationLogic(ScriptedLoadableModuleLogic, slicer.util.VTKObservat
         self.state = State.IDLE
         self._worker: Any = None
         self._leaving: list[Any] = []
-        self._request: Request | None = None
-        self._writer: ResultWriter | None = None
-        self._folder: Path | None = None
+        self._job: RunningJob | None = None
         self._steps: Iterator[None] | None = None
-        self._pending: deque[int] = deque()
-        self._times: dict[int, int] = {}
-        self._summary = Summary()
-        self._done = self._prepared = False
-        self._started = self._loaded = 0.0
         self._timer = qt.QTimer()
         self._timer.setInterval(0)
         self._timer.timeout.connect(self._step)
@@ -99,15 +86,8 @@ class CASRSegmentationLogic(ScriptedLoadableModuleLogic, slicer.util.VTKObservat
             worker.start()
         except WorkerError as error:
             raise JobError(str(error)) from error
-        self._worker, self._request = worker, request
-        self._writer = ResultWriter(request.source, segmentation, request.segment_id, request.probability)
-        self._folder = Path(tempfile.mkdtemp(prefix="casr-job-"))
-        self._pending.clear()
-        self._times = {}
-        self._summary = Summary()
-        self._done = self._prepared = False
-        self._started, self._loaded = time.perf_counter(), 0.0
-        self._steps = self._read()
+        self._worker, self._job = worker, RunningJob(request, segmentation)
+        self._steps = self._read(self._job)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._on_scene_close)
         self.addObserver(scene, scene.NodeRemovedEvent, self._on_node_removed)
@@ -117,10 +97,11 @@ class CASRSegmentationLogic(ScriptedLoadableModuleLogic, slicer.util.VTKObservat
     def cancel(self, reason: str = "") -> None:
         """Stop the job at once; frames that are written already stay, and late results are ignored."""
         if self.busy:
+            written = 0 if self._job is None else len(self._job.summary.pixels)
             self._stop(kill=True)
             text = reason or _("Canceled.")
-            if self._summary.pixels:
-                text += " " + _("{count} frame(s) were written before.").format(count=len(self._summary.pixels))
+            if written:
+                text += " " + _("{count} frame(s) were written before.").format(count=written)
             self.cancelled.emit(text)
 
     def process(self, request: Request) -> Summary:
@@ -153,109 +134,69 @@ class CASRSegmentationLogic(ScriptedLoadableModuleLogic, slicer.util.VTKObservat
     # Steps
 
     def _step(self) -> None:
+        job = self._job
         try:
             if self._steps is not None:
                 if next(self._steps, self) is self:
                     self._steps = None
-            elif self._pending and self._prepared:
-                self._write(self._pending.popleft())
-            elif self._done:
-                self._finish()
+            elif job is not None and job.pending and job.prepared:
+                job.write_next()
+                self.progress_changed.emit(job.progress())
+            elif job is not None and job.done:
+                summary = job.complete()
+                self._stop(kill=False)
+                self.finished.emit(summary)
             else:
                 self._timer.stop()
+        except JobError as error:
+            self._fail(error)
         except (FrameError, ResultError, WorkerError, OSError, ValueError, MemoryError) as error:
             self._fail(JobError(str(error) or type(error).__name__))
 
-    def _read(self) -> Iterator[None]:
+    def _read(self, job: RunningJob) -> Iterator[None]:
         """Frames into the job folder, then the worker gets its command, then nodes for the result."""
-        request, folder, writer = self._request, self._folder, self._writer
-        assert request is not None and folder is not None and writer is not None
-        for number, (index, changed) in enumerate(store_frames(request, folder), start=1):
-            self._times[index] = changed
-            self._tell(_("Reading frame {number} of {count}...").format(number=number, count=len(request.indices)))
+        for text in job.read():
+            self._tell(text)
             yield
-        self._worker.send({"command": "segment", "folder": str(folder)})
+        self._worker.send({"command": "segment", "folder": str(job.folder)})
         self._set_state(State.STARTING)
-        yield from writer.prepare()
-        self._prepared = True
-        self._summary.segmentation_id = writer.segmentation.GetID()
-        self._summary.segment_id = writer.segment_id
-
-    def _write(self, index: int) -> None:
-        request, writer, folder = self._request, self._writer, self._folder
-        assert request is not None and writer is not None and folder is not None
-        if image_time(request.source, index) != self._times[index]:
-            self._summary.failed[index] = _("the image has changed since it was read.")
-        else:
-            probability = read_probability(folder, index) if request.probability else None
-            writer.write(index, read_mask(folder, index), probability)
-            self._summary.pixels[index] = writer.written[index]
-        for name in ("mask", "probability"):
-            (folder / f"{name}_{index:05d}.npy").unlink(missing_ok=True)
-        self._tell_frames()
-
-    def _finish(self) -> None:
-        request, writer, summary = self._request, self._writer, self._summary
-        assert request is not None and writer is not None
-        if not summary.pixels:
-            reason = next(iter(summary.failed.values()), _("the worker gave no result"))
-            self._fail(JobError(_("No frame could be segmented: {reason}").format(reason=reason)))
-            return
-        if request.statistics:
-            table = statistics_table(request.source, summary.pixels, calibration(request.source))
-            summary.table_id = table.GetID()
-        if writer.probability is not None:
-            summary.probability_id = writer.probability.node_id
-        summary.seconds = time.perf_counter() - self._started
-        self._stop(kill=False)
-        self.finished.emit(summary)
+        yield from job.prepare()
 
     # From the worker
 
     def _on_message(self, message: Mapping[str, Any]) -> None:
-        event = message["event"]
+        job, event = self._job, message["event"]
+        if job is None:
+            return
+        job.take(message)
+        if event == "error":
+            self._fail(JobError(str(message.get("text", "")), str(message.get("details", ""))))
+            return
         if event == "hello":
             self._tell(_("Loading the network..."))
         elif event == "loaded":
-            self._summary.device = str(message.get("device", ""))
-            self._loaded = time.perf_counter()
             self._set_state(State.RUNNING)
-            self._tell_frames()
         elif event == "warning":
-            self._summary.warnings.append(str(message.get("text", "")))
             self.warned.emit(str(message.get("text", "")))
-        elif event == "frame":
-            index = int(message["index"])
-            if "error" in message:
-                self._summary.failed[index] = str(message["error"])
-                self._tell_frames()
-            else:
-                self._summary.device = str(message.get("device", self._summary.device))
-                self._pending.append(index)
-        elif event == "done":
-            self._done = True
-        elif event == "error":
-            self._fail(JobError(str(message.get("text", ""))))
-            return
+        if event == "loaded" or (event == "frame" and "error" in message):
+            self.progress_changed.emit(job.progress())
         if self.busy and not self._timer.active:
             self._timer.start()
 
     def _on_ended(self, code: int, log: str) -> None:
-        if self.busy and not self._done:
+        if self.busy and not (self._job is not None and self._job.done):
             text = _("The worker process ended unexpectedly (exit code {code}).").format(code=code)
             self._fail(JobError(text, log))
 
     # From the scene
 
     def _on_scene_close(self, _caller: Any, _event: Any) -> None:
-        self._writer = None  # its nodes go with the scene
+        if self._job is not None:
+            self._job.scene_closes = True
         self.cancel(_("The scene was closed; the job was canceled."))
 
     def _on_node_removed(self, _caller: Any, _event: Any) -> None:
-        assert self._request is not None and self._writer is not None
-        source = self._request.source
-        needed = {source.volume_id, source.browser_id, source.sequence_id} | self._writer.node_ids
-        if any(node_id and slicer.mrmlScene.GetNodeByID(node_id) is None for node_id in needed):
+        if self._job is not None and self._job.lacks_nodes():
             self.cancel(_("The angiogram or the segmentation was deleted; the job was canceled."))
 
     # Small things
@@ -266,18 +207,8 @@ class CASRSegmentationLogic(ScriptedLoadableModuleLogic, slicer.util.VTKObservat
             self.state_changed.emit(state)
 
     def _tell(self, text: str) -> None:
-        assert self._request is not None
-        self.progress_changed.emit(Progress(0, len(self._request.indices), None, text))
-
-    def _tell_frames(self) -> None:
-        assert self._request is not None
-        count = len(self._request.indices)
-        number = len(self._summary.pixels) + len(self._summary.failed)
-        left = None
-        if number:
-            left = (time.perf_counter() - self._loaded) / number * (count - number)
-        text = _("Frame {number} of {count}").format(number=min(number + 1, count), count=count)
-        self.progress_changed.emit(Progress(number, count, left, text))
+        assert self._job is not None
+        self.progress_changed.emit(Progress(0, len(self._job.request.indices), None, text))
 
     def _fail(self, error: JobError) -> None:
         logging.error("CASR Segmentation: %s\n%s", error, error.details)
@@ -297,10 +228,7 @@ class CASRSegmentationLogic(ScriptedLoadableModuleLogic, slicer.util.VTKObservat
             worker.finish()
         # Kept until it has ended, since its object clears up after it.
         self._leaving = [item for item in self._leaving if item.running] + [worker]
-        if self._writer is not None:
-            self._writer.discard()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._steps = self._writer = self._request = self._folder = None
-        self._pending.clear()
+        if self._job is not None:
+            self._job.close()
+        self._steps = self._job = None
         self._set_state(State.IDLE)

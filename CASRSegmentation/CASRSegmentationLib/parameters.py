@@ -45,6 +45,7 @@ class CASRSegmentationParameterNode:
         threshold: probability from which a pixel is vessel.
         refine: with contour refinement, stage 3.
         brightVessels: the image shows bright vessels on dark ground.
+        displayedWindow: grey values from black to white as the volume is displayed, rather than by the file's own rule.
         probability, statistics: make a probability volume, a table of areas.
     """
 
@@ -56,6 +57,7 @@ class CASRSegmentationParameterNode:
     threshold: Annotated[float, WithinRange(MIN_THRESHOLD, MAX_THRESHOLD), Default(0.5)]
     refine: Annotated[bool, Default(True)]
     brightVessels: Annotated[bool, Default(False)]  # noqa: N815
+    displayedWindow: Annotated[bool, Default(False)]  # noqa: N815
     probability: Annotated[bool, Default(False)]
     statistics: Annotated[bool, Default(True)]
 

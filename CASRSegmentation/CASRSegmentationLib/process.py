@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import qt
 
-from .protocol import parse
+from .protocol import mismatch, parse
 from .signal import Signal
 
 __all__ = ["Worker", "WorkerError"]
@@ -42,7 +42,8 @@ class Worker:
         environment: variables to be changed for the process.
 
     Attributes:
-        message: Signal(dict), each message of the worker.
+        message: Signal(dict), each message of the worker. One that speaks another protocol is answered for by a message
+            ``error`` and ended.
         ended: Signal(int, str), once, after the last message: exit code (negative: killed by that signal) and the last
             lines of its log. Neither is emitted any more after :meth:`cancel`.
     """
@@ -134,6 +135,7 @@ class Worker:
         paths = [str(self._bundle), variables.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         variables["PYTHONIOENCODING"] = "utf-8"  # a log line in another encoding must not end the worker
+        variables["CASR_PARENT_PID"] = str(os.getpid())  # it ends with this process, not with the launcher between
         return variables | self._environment
 
     def _close_input(self) -> None:
@@ -151,9 +153,17 @@ class Worker:
         for line in lines:
             message = parse(line)
             if message is not None and not self._cancelled:
-                self.message.emit(message)
+                self._take(message)
         if code is not None and self._process is not None:
             self._leave(code)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        problem = mismatch(message, self._bundle) if message["event"] == "hello" else ""
+        if problem:
+            message = {"event": "error", "kind": "ProtocolError", "text": problem}
+        self.message.emit(message)
+        if problem:
+            self.cancel()
 
     def _leave(self, code: int) -> None:
         self._timer.stop()

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from slicer.i18n import tr as _
 
-__all__ = ["FRAME_TYPES", "Job", "create_frames", "parse", "read_mask", "read_probability"]
+__all__ = ["FRAME_TYPES", "PROTOCOL", "Job", "create_frames", "mismatch", "parse", "read_mask", "read_probability"]
+
+PROTOCOL = 2
+"""Number of the protocol, as the worker says it in its first message; bundles up to 0.3.0 say none."""
 
 FRAME_TYPES = ("uint8", "uint16", "int16", "float32")
 """Types of grey values that ``frames.npy`` may have."""
@@ -27,10 +32,15 @@ class Job:
 
     Attributes:
         indices: the user's number of each frame, counted from 0.
-        intensity_range: grey values that become 0 and 1; None lets the worker choose from the frames it gets.
+        intensity_range: values of the frames that become 0 and 1, if the user has chosen them; None leaves the choice
+            to the file, or to the frames.
         device: "auto", "cpu", "cuda" or "cuda:<index>".
         refine: run stage 3, the contour refinement.
         threshold: probability from which a pixel is vessel, above 0 and at most 1.
+        source: path of the file that the frames come from, which the worker reads itself; None where it is not known.
+        source_frames: which frames of that file they are, counted from 0.
+        unchanged: nobody has changed the frames since Slicer has read them from there.
+        inverted: the user has said that vessels are bright, and the frames were inverted for that.
     """
 
     indices: tuple[int, ...]
@@ -38,6 +48,10 @@ class Job:
     device: str = "auto"
     refine: bool = True
     threshold: float = 0.5
+    source: str | None = None
+    source_frames: tuple[int, ...] = ()
+    unchanged: bool = False
+    inverted: bool = False
 
     def save(self, folder: str | Path, frames: np.ndarray | None = None) -> Path:
         """Write ``job.json``, and ``frames.npy`` unless :func:`create_frames` made it already.
@@ -68,6 +82,7 @@ class Job:
         return cls(
             indices=tuple(int(i) for i in content.pop("indices")),
             intensity_range=None if window is None else (float(window[0]), float(window[1])),
+            source_frames=tuple(int(i) for i in content.pop("source_frames", ())),
             **content,
         )
 
@@ -100,3 +115,14 @@ def parse(line: bytes | str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return message if isinstance(message, dict) and isinstance(message.get("event"), str) else None
+
+
+def mismatch(message: Mapping[str, Any], bundle: str | Path) -> str:
+    """What the user has to know if a worker's first message shows another protocol; "" if it is ours."""
+    spoken = message.get("protocol", 1)
+    if spoken == PROTOCOL:
+        return ""
+    return _(
+        "The bundle in {folder} (version {version}) and this extension do not fit together: it speaks protocol "
+        "{theirs}, the extension {ours}. Take both of one version, or the bundle that comes with the extension."
+    ).format(folder=bundle, version=message.get("version", "?"), theirs=spoken, ours=PROTOCOL)

@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .frames import FrameError
+from .grey_rules import note_rule
 from .labelmaps import replace_slice
 from .probabilities import ProbabilityVolume, remove_nodes
 from .sources import FrameSource, frame_node, orientation, still_valid
@@ -93,13 +94,14 @@ class ResultWriter:
             self.probability.prepare()
         yield
 
-    def write(self, index: int, mask: np.ndarray, probability: np.ndarray | None = None) -> None:
+    def write(self, index: int, mask: np.ndarray, probability: np.ndarray | None = None, rule: str = "") -> None:
         """The segment becomes the mask on a frame.
 
         Args:
             index: frame, counted from 0.
             mask: 0 or 1, (rows, columns) in display orientation.
             probability: float32 of the same shape, or None.
+            rule: how its grey values were made, in words.
 
         Raises:
             ResultError: when a node is gone, or the volume is not what it was.
@@ -123,6 +125,7 @@ class ResultWriter:
             raise ResultError(_("The segment was deleted."))
         slice_index = index if self._source.kind == "slices" else 0
         replace_slice(target, self.segment_id, node, slice_index, turn.from_display(mask) > 0)
+        note_rule(target, rule)
         self.written[index] = int(np.count_nonzero(mask))
         if self.probability is not None and probability is not None:
             self.probability.write(index, turn.from_display(probability))

@@ -17,7 +17,7 @@ from .frames import FrameError, Orientation, checked_size, luminance, network_dt
 
 __all__ = [
     "FrameSource", "current_index", "describe", "frame_node", "image_time", "orientation", "read_frame",
-    "slice_in_view", "still_valid",
+    "shown_range", "slice_in_view", "still_valid",
 ]  # fmt: skip
 
 PARALLEL = 0.999
@@ -180,6 +180,22 @@ def orientation(source: FrameSource, index: int) -> Orientation:
     matrix = vtk.vtkMatrix4x4()
     frame_node(source, index).GetIJKToRASMatrix(matrix)
     return Orientation.from_matrix(slicer.util.arrayFromVTKMatrix(matrix))
+
+
+def shown_range(source: FrameSource) -> tuple[float, float]:
+    """The pixel values that the volume's window shows black and white, the lower one first.
+
+    Raises:
+        FrameError: when the volume is gone, or has no window.
+    """
+    volume = _node(source.volume_id)
+    display = volume.GetScalarVolumeDisplayNode() if hasattr(volume, "GetScalarVolumeDisplayNode") else None
+    display = volume.GetDisplayNode() if display is None else display
+    width = 0.0 if display is None else float(display.GetWindow())
+    if display is None or not width > 0:
+        raise FrameError(_("{name} has no window to be taken.").format(name=source.name))
+    level = float(display.GetLevel())
+    return level - width / 2, level + width / 2
 
 
 def image_time(source: FrameSource, index: int) -> int:

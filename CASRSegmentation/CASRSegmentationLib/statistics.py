@@ -9,34 +9,34 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .calibration import Calibration
+from .scale import Scale
 from .sources import FrameSource
 
 __all__ = ["statistics_table"]
 
 
-def statistics_table(source: FrameSource, pixels: Mapping[int, int], calibration: Calibration) -> Any:
+def statistics_table(source: FrameSource, pixels: Mapping[int, int], scale: Scale) -> Any:
     """A new table node: one row a frame that was segmented, in their order.
 
-    Columns: "Frame" (counted from 1), "Area (px)", and with a calibration "Area (mm2)" or, where the scale is an
+    Columns: "Frame" (counted from 1), "Area (px)", and with a known scale "Area (mm2)" or, where the scale is an
     estimate, "Area (mm2, estimated)". Without one there is no such column; the node's description tells the reason.
 
     Args:
         source: the frames.
         pixels: pixels of the mask by frame, counted from 0.
-        calibration: the scale.
+        scale: the size of a pixel.
     """
     name = slicer.mrmlScene.GenerateUniqueName(_("{name} vessel area").format(name=source.name))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", name)
-    node.SetDescription(calibration.note)
+    node.SetDescription(scale.note)
     frames, areas = vtk.vtkIntArray(), vtk.vtkIntArray()
     frames.SetName("Frame")
     areas.SetName("Area (px)")
     columns: list[Any] = [frames, areas]
-    area = calibration.pixel_area_mm2
+    area = scale.pixel_area_mm2
     scaled = vtk.vtkDoubleArray()
     if area is not None:
-        scaled.SetName("Area (mm2, estimated)" if calibration.estimated else "Area (mm2)")
+        scaled.SetName("Area (mm2, estimated)" if scale.estimated else "Area (mm2)")
         columns.append(scaled)
     for index in sorted(pixels):
         frames.InsertNextValue(index + 1)

@@ -12,11 +12,11 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 
 from . import sample_data, settings
 from .bundles import BundleError
-from .calibration import ATTRIBUTE, calibration, set_pixel_size
 from .frames import FrameError
 from .installation import Installation, InstallationDeclined, InstallationError
 from .job import JobError, Progress, Request, State, Summary
 from .logic import CASRSegmentationLogic
+from .node_scale import ATTRIBUTE, node_scale, set_pixel_size
 from .parameters import CASRSegmentationParameterNode, Frames, chosen_frames
 from .sources import FrameSource, describe, orientation
 
@@ -166,7 +166,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
             "sequence": _("Cine of {count} frames, {size}."),
             "slices": _("Stack of {count} slices, {size}; each is taken as a frame."),
         }[source.kind].format(count=source.count, size=size)
-        notes = (kind, orientation(source, 0).note, calibration(source).note)
+        notes = (kind, orientation(source, 0).note, node_scale(source).note)
         return " ".join(note for note in notes if note)
 
     def _show_pixel_size(self, volume: Any) -> None:
@@ -229,6 +229,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
             threshold=parameters.threshold,
             refine=parameters.refine,
             invert=parameters.brightVessels,
+            window=parameters.displayedWindow,
             probability=parameters.probability,
             statistics=parameters.statistics,
             device=settings.checked_device(self.ui.deviceComboBox.currentText),
@@ -282,7 +283,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
         slicer.util.errorDisplay(str(error), detailedText=error.details)
 
     def _on_finished(self, summary: Summary) -> None:
-        lines = [summary.text(), *summary.warnings]
+        lines = [summary.text(), *summary.rules, *summary.warnings]
         table = slicer.mrmlScene.GetNodeByID(summary.table_id) if summary.table_id else None
         if table is not None:
             lines.append(_("Areas are in the table '{name}' (module Tables).").format(name=table.GetName()))

@@ -58,7 +58,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         options.cancel.clicked.connect(self.onCancel)
         options.apply.clicked.connect(self.onApply)
         options.threshold.valueChanged.connect(self.updateMRMLFromGUI)
-        for button in (options.refine, options.replace, options.add, options.bright):
+        for button in (options.refine, options.replace, options.add, options.bright, options.window):
             button.toggled.connect(self.updateMRMLFromGUI)
         self._show_state()
 

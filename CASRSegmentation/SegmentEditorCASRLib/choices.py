@@ -8,7 +8,9 @@ from typing import Any
 __all__ = ["DEFAULTS", "MAX_THRESHOLD", "MIN_THRESHOLD", "Choices"]
 
 MIN_THRESHOLD, MAX_THRESHOLD = 0.02, 0.98
-DEFAULTS: dict[str, Any] = {"ProbabilityThreshold": 0.5, "Refine": 1, "Mode": "Replace", "BrightVessels": 0}
+DEFAULTS: dict[str, Any] = {
+    "ProbabilityThreshold": 0.5, "Refine": 1, "Mode": "Replace", "BrightVessels": 0, "DisplayedWindow": 0,
+}  # fmt: skip
 """Parameters of the effect and their values in a new scene; Mode is "Replace" or "Add"."""
 
 
@@ -21,12 +23,14 @@ class Choices:
         refine: with contour refinement.
         add: add to the segment, rather than replace its pixels on the frame.
         bright: the image shows bright vessels on dark ground.
+        window: grey values from black to white as the volume is displayed, rather than by the file's own rule.
     """
 
     threshold: float = 0.5
     refine: bool = True
     add: bool = False
     bright: bool = False
+    window: bool = False
 
     @classmethod
     def read(cls, effect: Any) -> Choices:
@@ -39,6 +43,7 @@ class Choices:
             refine=effect.integerParameter("Refine") != 0,
             add=effect.parameter("Mode") == "Add",
             bright=effect.integerParameter("BrightVessels") != 0,
+            window=effect.integerParameter("DisplayedWindow") != 0,
         )
 
     def store(self, effect: Any) -> None:
@@ -47,3 +52,4 @@ class Choices:
         effect.setParameter("Refine", int(self.refine))
         effect.setParameter("Mode", "Add" if self.add else "Replace")
         effect.setParameter("BrightVessels", int(self.bright))
+        effect.setParameter("DisplayedWindow", int(self.window))

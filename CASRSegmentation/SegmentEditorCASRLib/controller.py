@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from CASRSegmentationLib import settings
 from CASRSegmentationLib.frames import FrameError
+from CASRSegmentationLib.grey_rules import note_rule
 from CASRSegmentationLib.installation import Installation, InstallationDeclined, InstallationError
 from CASRSegmentationLib.signal import Signal
 from slicer.i18n import tr as _
@@ -18,14 +17,16 @@ from .choices import Choices
 from .maps import FrameKey, ProbabilityMap
 from .preview import Preview
 from .session import Session
+from .status import Status
 from .target import Target, current_target
 from .task import Task
+from .watch import Watch
 from .writer import WriteError, write_slice
 
 __all__ = ["Controller"]
 
 
-class Controller(slicer.util.VTKObservationMixin):
+class Controller:
     """Search, preview and writing of one instance of the effect.
 
     Args:
@@ -40,24 +41,28 @@ class Controller(slicer.util.VTKObservationMixin):
     """
 
     def __init__(self, effect: Any) -> None:
-        slicer.util.VTKObservationMixin.__init__(self)
         self.changed = Signal()
         self.problem = ""
+        self.status = Status()
         self.session = Session()
         self.preview = Preview(effect)
         self.installation = Installation()
         self._effect = effect
         self._active = False
         self._task: Task | None = None
-        self._message = ""
-        self._warning = ""
         self._shown: tuple[Any, ...] | None = None
         self._written: dict[FrameKey, tuple[Any, ...]] = {}
+        self.status.changed.connect(self.changed.emit)
         self.session.found.connect(self._on_found)
         self.session.refined.connect(self._on_refined)
         self.session.failed.connect(self._on_failed)
-        self.session.warned.connect(self._on_warned)
-        self.session.progressed.connect(self._say)
+        self.session.warned.connect(self.status.warn)
+        self.session.progressed.connect(self.status.say)
+        self.watch = Watch()
+        self.watch.changed.connect(self.refresh)
+        self.watch.moved.connect(self._on_moved)
+        self.watch.displayed.connect(self._on_displayed)
+        self.watch.closing.connect(self._on_scene_close)
 
     @property
     def busy(self) -> bool:
@@ -69,23 +74,23 @@ class Controller(slicer.util.VTKObservationMixin):
 
     @property
     def text(self) -> str:
-        return "\n".join(part for part in (self._message, self._warning) if part)
+        return self.status.text
 
     # From Slicer and the user
 
     def enter(self) -> None:
         """The effect has become the active one."""
         self._active = True
-        self._message = ""
+        self.status.clear()
         self.preview.attach()
-        self._observe()
+        self.watch.observe(self._volume())
         self.refresh()
 
     def leave(self) -> None:
         """Another effect has become the active one: what is under way is dropped, the maps stay."""
         self._drop(_("The effect was left before the work was done; nothing was written."))
         self._active = False
-        self.removeObservers()
+        self.watch.stop()
         self.session.release()
         self._hide()
         self.preview.detach()
@@ -102,7 +107,7 @@ class Controller(slicer.util.VTKObservationMixin):
 
     def source_changed(self) -> None:
         if self._active:
-            self._observe()
+            self.watch.observe(self._volume())
             self.refresh()
 
     def view_moved(self, widget: Any) -> None:
@@ -116,7 +121,7 @@ class Controller(slicer.util.VTKObservationMixin):
         node = self._effect.parameterSetNode()
         if self._task is not None or node is None or node.GetSegmentationNode() is None:
             return
-        self._warning = ""
+        self.status.clear_warning()
         try:
             target = self._target()
             found = self.session.cached(target.key)
@@ -124,13 +129,14 @@ class Controller(slicer.util.VTKObservationMixin):
                 restart = self.installation.ensure().restart
                 if restart:
                     slicer.util.infoDisplay(restart)
-                self._say(_("Reading {frame}...").format(frame=target.label))
-                self.session.find(target.key, target.read(), target.from_display, settings.device())
+                self.status.say(_("Reading {frame}...").format(frame=target.label))
+                frame = target.read()
+                self.session.find(target.key, frame, target.from_display, target.job(settings.device(), frame.dtype))
         except InstallationDeclined as reason:
-            self._say(str(reason))
+            self.status.say(str(reason))
             return
         except (InstallationError, OSError, RuntimeError, ValueError) as error:
-            self._fail(str(error))
+            self.status.fail(str(error))
             return
         self._task = Task.of(target, write, node)
         self._written.pop(target.key, None)
@@ -196,13 +202,9 @@ class Controller(slicer.util.VTKObservationMixin):
     def _on_failed(self, text: str, details: str) -> None:
         waiting, self._task = self._task is not None, None
         if waiting:
-            self._fail(text, details)
+            self.status.fail(text, details)
         else:  # a refinement that nobody has asked for with a click; a dialog for each step of a slider would not do
-            self._say(text)
-
-    def _on_warned(self, text: str) -> None:
-        self._warning = text
-        self.changed.emit()
+            self.status.say(text)
 
     # Steps
 
@@ -214,14 +216,14 @@ class Controller(slicer.util.VTKObservationMixin):
         if problem:
             self._task = None
             self.refresh()  # before the message, which it would replace
-            self._tell_dropped(problem)
+            self.status.dropped(problem)
             return
         choices = self._choices()
         if not task.write:
             self._task = None
         self.refresh()
         if task.write and found.lacks_refinement(choices):
-            self._say(_("Refining..."))
+            self.status.say(_("Refining..."))
             self.session.refine(found, choices.threshold, at_once=True)
         elif task.write:
             self._task = None
@@ -234,11 +236,12 @@ class Controller(slicer.util.VTKObservationMixin):
         try:
             count = write_slice(self._effect, self._volume(), task.target.slice_index, mask, replace=not choices.add)
         except WriteError as error:
-            self._fail(str(error))
+            self.status.fail(str(error))
             return
         self._hide()
+        note_rule(self._effect.parameterSetNode().GetSegmentationNode(), "\n".join(found.rules))
         self._written[found.key] = found.state(choices)
-        self._say(
+        self.status.say(
             _("Vessels of {frame} written: {count} pixels before masking.").format(count=count, frame=task.target.label)
         )
 
@@ -260,18 +263,17 @@ class Controller(slicer.util.VTKObservationMixin):
         return None if node is None else node.GetSourceVolumeNode()
 
     def _target(self) -> Target:
-        return current_target(self._volume(), self._choices().bright)
+        choices = self._choices()
+        return current_target(self._volume(), choices.bright, choices.window)
 
     def _describe(self, found: ProbabilityMap, target: Target, mask: np.ndarray) -> None:
         """Say what the preview shows, and have it refined if that is still to come."""
         choices = self._choices()
-        text = _("Preview of {frame}: {count} pixels.").format(frame=target.label, count=int(np.count_nonzero(mask)))
         if found.lacks_refinement(choices):
-            text += " " + _("Refinement follows...")
             self.session.refine(found, choices.threshold)
         else:
             self.session.drop_refinement()
-        self._say(text)
+        self.status.say(found.describe(target.label, mask, choices))
 
     def _hide(self) -> None:
         self._shown = None
@@ -281,38 +283,17 @@ class Controller(slicer.util.VTKObservationMixin):
     def _drop(self, reason: str) -> None:
         if self._task is not None and reason:
             self._task = None
-            self._tell_dropped(reason)
+            self.status.dropped(reason)
 
-    def _tell_dropped(self, reason: str) -> None:
-        logging.info("Coronary artery (CASR): %s", reason)
-        self._say(reason)
-
-    def _say(self, text: str) -> None:
-        self._message = text
-        self.changed.emit()
-
-    def _fail(self, text: str, details: str = "") -> None:
-        self._say(text)
-        slicer.util.errorDisplay(text, detailedText=details)
-
-    def _observe(self) -> None:
-        self.removeObservers()
-        scene, volume = slicer.mrmlScene, self._volume()
-        self.addObserver(scene, scene.StartCloseEvent, self._on_scene_close)
-        if volume is not None:
-            # The proxy of a cine changes its image with every frame; a moved volume takes the preview along.
-            for event in (vtk.vtkCommand.ModifiedEvent, volume.ImageDataModifiedEvent):
-                self.addObserver(volume, event, self._on_volume)
-            self.addObserver(volume, volume.TransformModifiedEvent, self._on_moved)
-
-    def _on_volume(self, _caller: Any, _event: Any) -> None:
-        self.refresh()
-
-    def _on_moved(self, _caller: Any, _event: Any) -> None:
+    def _on_moved(self) -> None:
         self.refresh()
         self.preview.refresh()
 
-    def _on_scene_close(self, _caller: Any, _event: Any) -> None:
+    def _on_displayed(self) -> None:
+        if self._choices().window:
+            self.refresh()
+
+    def _on_scene_close(self) -> None:
         self.session.clear()
         self._hide()
         self._drop(_("The scene was closed; nothing was written."))

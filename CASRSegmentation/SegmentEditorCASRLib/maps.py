@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from .choices import Choices
 
@@ -24,6 +25,7 @@ class FrameKey:
         index: frame of a cine, slice of a stack, or 0.
         inverted: the frame's grey values were inverted, since its vessels are bright.
         bundle: folder of the bundle.
+        limits: pixel values shown black and white, where the user wants them taken; None for the file's own rule.
     """
 
     volume_id: str
@@ -31,6 +33,7 @@ class FrameKey:
     index: int
     inverted: bool
     bundle: str
+    limits: tuple[float, float] | None = None
 
 
 @dataclass
@@ -41,6 +44,7 @@ class ProbabilityMap:
         key: what it was made from.
         probability: float32 (rows, columns), in the orientation of the volume's own array.
         refined: refined masks, bool (rows, columns) in the same orientation, by their threshold.
+        rules: how the grey values were made, in words.
     """
 
     key: FrameKey
@@ -48,6 +52,7 @@ class ProbabilityMap:
     folder: Path
     from_display: Callable[[np.ndarray], np.ndarray]
     refined: dict[float, np.ndarray] = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
 
     def mask(self, choices: Choices) -> np.ndarray:
         """The mask that was chosen, bool (rows, columns); without refinement until that is there."""
@@ -61,3 +66,16 @@ class ProbabilityMap:
     def state(self, choices: Choices) -> tuple[Any, ...]:
         """What the mask depends on."""
         return self.key, choices.threshold, choices.refine, self.lacks_refinement(choices)
+
+    def describe(self, label: str, mask: np.ndarray, choices: Choices) -> str:
+        """What the user reads of its preview.
+
+        Args:
+            label: what the frame is called.
+            mask: what the preview shows.
+            choices: of which the mask was made.
+        """
+        text = _("Preview of {frame}: {count} pixels.").format(frame=label, count=int(np.count_nonzero(mask)))
+        if self.lacks_refinement(choices):
+            text += " " + _("Refinement follows...")
+        return "\n".join((text, *self.rules))

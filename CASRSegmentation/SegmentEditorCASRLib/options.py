@@ -54,13 +54,22 @@ class OptionsFrame:
         self.bright.setToolTip(_("For images with inverted grey values: the network expects dark vessels."))
         effect.addLabeledOptionsWidget(_("Image:"), self.bright)
 
+        self.window = qt.QCheckBox(_("Use the displayed window"))
+        self.window.setToolTip(
+            _(
+                "Grey values from black to white as the slice view shows the volume now. Otherwise the file's own rule "
+                "holds, as on the command line."
+            )
+        )
+        effect.addLabeledOptionsWidget(_("Grey values:"), self.window)
+
         self.apply = qt.QPushButton(_("Apply"))
         effect.addOptionsWidget(self.apply)
 
         self.status = qt.QLabel("")
         self.status.wordWrap = True
         effect.addOptionsWidget(self.status)
-        self._choosers = (self.threshold, self.refine, self.replace, self.add, self.bright)
+        self._choosers = (self.threshold, self.refine, self.replace, self.add, self.bright, self.window)
 
     def choices(self) -> Choices:
         """What the widgets show."""
@@ -69,6 +78,7 @@ class OptionsFrame:
             refine=self.refine.checked,
             add=self.add.checked,
             bright=self.bright.checked,
+            window=self.window.checked,
         )
 
     def set_choices(self, choices: Choices) -> None:
@@ -79,6 +89,7 @@ class OptionsFrame:
         self.add.checked = choices.add
         self.replace.checked = not choices.add
         self.bright.checked = choices.bright
+        self.window.checked = choices.window
         for widget, was_blocked in zip(self._choosers, blocked, strict=True):
             widget.blockSignals(was_blocked)
 

@@ -7,12 +7,13 @@ import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import qt
+from CASRSegmentationLib.grey_rules import rule_text
 from CASRSegmentationLib.process import Worker, WorkerError
 from CASRSegmentationLib.protocol import Job, read_mask, read_probability
 from CASRSegmentationLib.signal import Signal
@@ -46,6 +47,7 @@ class _Search:
     key: FrameKey
     folder: Path
     from_display: Callable[[np.ndarray], np.ndarray]
+    rules: list[str] = field(default_factory=list)
 
 
 class Session:
@@ -101,9 +103,9 @@ class Session:
         return self._maps.get(key)
 
     def find(
-        self, key: FrameKey, frame: np.ndarray, from_display: Callable[[np.ndarray], np.ndarray], device: str
+        self, key: FrameKey, frame: np.ndarray, from_display: Callable[[np.ndarray], np.ndarray], job: Job
     ) -> None:
-        """Run the network on a frame, (rows, columns) in display orientation, vessels dark.
+        """Run the network on a frame, (rows, columns) in display orientation, vessels dark, as the job says.
 
         Raises:
             RuntimeError: when a search is under way, or the worker cannot be started.
@@ -117,7 +119,7 @@ class Session:
         folder = self._folder / f"frame-{number:05d}"
         folder.mkdir()
         try:
-            Job(indices=(key.index,), device=device, refine=False).save(folder, frame[None])
+            job.save(folder, frame[None])
             self._send(key.bundle, {"command": "segment", "folder": str(folder), "id": number})
         except Exception:
             shutil.rmtree(folder, ignore_errors=True)
@@ -213,12 +215,16 @@ class Session:
 
     def _on_message(self, message: dict[str, Any]) -> None:
         event = message["event"]
-        if event == "hello":
+        if event == "hello" and self._search is not None:
             self.progressed.emit(_("Loading the network..."))
         elif event == "loaded":
             self.progressed.emit(_("Looking for vessels ({device})...").format(device=message.get("device", "?")))
         elif event == "warning":
             self.warned.emit(str(message.get("text", "")))
+        elif event == "rule" and self._search is not None:
+            self._search.rules.append(rule_text(message))
+        elif event == "error" and message.get("id") is None:
+            self._on_useless(str(message.get("text", "")))
         elif event in ("frame", "error", "refined"):
             if self._search is not None and message.get("id") == self._search.number:
                 self._on_search(event, message)
@@ -235,9 +241,9 @@ class Session:
             probability = search.from_display(read_probability(search.folder, search.key.index))
         except (OSError, ValueError) as error:
             shutil.rmtree(search.folder, ignore_errors=True)
-            self.failed.emit(str(error), "")
+            self.failed.emit(str(error), str(message.get("details", "")))
             return
-        found = ProbabilityMap(search.key, probability, search.folder, search.from_display)
+        found = ProbabilityMap(search.key, probability, search.folder, search.from_display, rules=tuple(search.rules))
         self._maps[search.key] = found
         while len(self._maps) > MAPS_KEPT:
             shutil.rmtree(self._maps.popitem(last=False)[1].folder, ignore_errors=True)
@@ -248,7 +254,7 @@ class Session:
         _number, found, threshold = self._refinement
         self._refinement = None
         if event == "error":
-            self.failed.emit(str(message.get("text", "")), "")
+            self.failed.emit(str(message.get("text", "")), str(message.get("details", "")))
         else:
             try:
                 mask = found.from_display(read_mask(found.folder, found.key.index)) > 0
@@ -258,6 +264,13 @@ class Session:
                 found.refined[threshold] = mask
                 self.refined.emit(found, threshold)
         self._send_refinement()
+
+    def _on_useless(self, text: str) -> None:
+        """The worker itself is of no use, whatever it is asked: it speaks another protocol."""
+        working = self._search is not None or self._refinement is not None
+        self.cancel()
+        if working:
+            self.failed.emit(text, "")
 
     def _on_ended(self, code: int, log: str) -> None:
         working = self._search is not None or self._refinement is not None

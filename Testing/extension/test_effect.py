@@ -7,6 +7,7 @@ import pytest
 import slicer
 from CASRSegmentationLib import settings
 from CASRSegmentationLib.installation import InstallationDeclined, InstallationError
+from CASRSegmentationLib.protocol import Job
 from standins import render_slice, scripted_module
 from standins.effect_desk import Desk
 from standins.effect_host import EffectFactory
@@ -252,6 +253,53 @@ def test_stack_changes_one_slice(make_desk, stack_volume):
     wanted = before.copy()
     wanted[2] = slicer.util.arrayFromVolume(stack_volume)[2] < 110
     assert (desk.mask() == wanted).all()
+
+
+# Grey values
+
+
+def test_the_rule_of_the_grey_values_is_shown_and_kept(desk):
+    desk.options.refine.checked = False
+    desk.options.find.click()
+    command = desk.worker.named("segment")[-1]
+    desk.worker.say("rule", id=command["id"], source="/data/run 1.dcm", rule="window 1 of the file", low=0, high=4095.5)
+    desk.worker.find()
+    text = "Grey values as the command line reads them from run 1.dcm: window 1 of the file, 0 - 4095.5."
+    assert text in desk.options.status.text
+    assert desk.segmentation.GetAttribute("CASR.GreyValues") is None, "nothing is written yet"
+    desk.write()
+    assert desk.segmentation.GetAttribute("CASR.GreyValues") == text
+
+
+def test_displayed_window_is_taken_only_if_it_is_asked_for(desk):
+    desk.options.refine.checked = False
+    display = desk.volume.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(100, 120)
+    desk.find()
+    assert Job.load(desk.worker.folder).intensity_range is None
+    display.SetWindowLevel(80, 120)
+    assert desk.controller.preview.visible, "another look changes nothing"
+    desk.options.window.checked = True
+    assert not desk.controller.preview.visible, "another range needs another run"
+    desk.find()
+    assert Job.load(desk.worker.folder).intensity_range == (80, 160) and desk.controller.preview.visible
+    display.SetWindowLevel(100, 120)
+    assert not desk.controller.preview.visible
+    desk.options.bright.checked = True
+    desk.find()
+    told = Job.load(desk.worker.folder)
+    assert (told.intensity_range, told.inverted) == ((85, 185), True), "of 8-bit values the other way round"
+
+
+def test_bundle_of_another_protocol(desk):
+    desk.options.find.click()
+    worker = desk.worker
+    worker.say("error", kind="ProtocolError", text="they do not fit together")
+    assert slicer.app.dialogs.texts("error") == ["they do not fit together"] and worker.killed
+    assert desk.options.find.enabled
+    desk.find()
+    assert desk.worker is not worker and desk.controller.preview.visible
 
 
 # What changes in the middle

@@ -19,7 +19,7 @@ from standins import packaging as doubles
 COMPLETE = {
     "torch": "2.9.1+cu128", "numpy": "2.0.2", "scipy": "1.13.1", "monai": "1.6.1", "pytorch-ignite": "0.5.5",
     "scikit-image": "0.26.0", "opencv-python-headless": "5.0.0.93", "pydicom": "2.4.4", "requests": "2.32.3",
-    "SimpleITK": "2.5.0", "pillow": "11.0.0",
+    "SimpleITK": "2.5.0", "pillow": "11.0.0", "lazy-loader": "0.5", "python-gdcm": "3.2.2", "nibabel": "5.4.2",
 }  # fmt: skip
 SLICER_510 = {name: COMPLETE[name] for name in ("numpy", "scipy", "pydicom", "requests", "SimpleITK", "pillow")}
 
@@ -95,7 +95,8 @@ def test_nothing_is_asked_when_all_is_there():
 def test_fresh_slicer_asks_once_and_installs_torch_first():
     logic, front = make(SLICER_510)
     outcome = logic.ensure()
-    others = ["monai>=1.4", "pytorch-ignite>=0.5.1", "scikit-image>=0.24", "opencv-python-headless>=4.10"]
+    others = ["monai>=1.6", "pytorch-ignite>=0.5.1", "scikit-image>=0.24", "opencv-python-headless>=4.10.0.84"]
+    others += ["lazy-loader>=0.4", "python-gdcm>=3.0.24.1", "nibabel>=5.3"]
     assert [call[0] for call in front.calls] == ["torch", "pip"]
     assert front.calls[0] == ("torch", False, ">=2.8")
     assert front.calls[1][1] == others and front.calls[1][3] == "CASR-Net"
@@ -117,7 +118,7 @@ def test_what_slicer_has_is_pinned_for_pip():
 
 def test_declined_installs_nothing():
     logic, front = make(SLICER_510, answer=False)
-    with pytest.raises(InstallationDeclined, match=r"Nothing was installed.*torch>=2\.8, monai>=1\.4"):
+    with pytest.raises(InstallationDeclined, match=r"Nothing was installed.*torch>=2\.8, monai>=1\.6"):
         logic.ensure()
     assert front.calls == [] and len(front.asked) == 1
 
@@ -178,9 +179,9 @@ def test_slicers_own_packages_are_never_replaced(name, version):
 
 def test_old_package_is_upgraded_and_named_with_its_version():
     logic, front = make(COMPLETE | {"monai": "1.3.2"})
-    assert logic.ensure().installed == ("monai>=1.4",)
-    assert "monai>=1.4 (now 1.3.2)" in front.asked[0][1]
-    assert front.calls[0][1] == ["monai>=1.4"]
+    assert logic.ensure().installed == ("monai>=1.6",)
+    assert "monai>=1.6 (now 1.3.2)" in front.asked[0][1]
+    assert front.calls[0][1] == ["monai>=1.6"]
 
 
 def test_restart_is_advised_when_something_in_use_was_replaced(monkeypatch):
@@ -202,19 +203,19 @@ def test_another_build_of_opencv_is_kept(name):
     logic, _ = make(versions | {name: "4.12.0.88"})
     assert logic.missing() == ()
     logic, _ = make(versions | {name: "4.5.0"})
-    assert [need.text for need in logic.missing()] == [f"{name}>=4.10"]
+    assert [need.text for need in logic.missing()] == [f"{name}>=4.10.0.84"]
 
 
 def test_pip_that_fails():
     logic, front = make(SLICER_510, pip_error=subprocess.CalledProcessError(1, "pip"))
-    with pytest.raises(InstallationError, match=r"pip could not install monai>=1\.4, .*exit status 1.*internet"):
+    with pytest.raises(InstallationError, match=r"pip could not install monai>=1\.6, .*exit status 1.*internet"):
         logic.ensure()
     assert len(front.asked) == 1
 
 
 def test_pip_that_does_nothing_is_noticed():
     logic, _ = make(SLICER_510, pip_does=False)
-    with pytest.raises(InstallationError, match=r"still missing: monai>=1\.4"):
+    with pytest.raises(InstallationError, match=r"still missing: monai>=1\.6"):
         logic.ensure()
 
 
@@ -249,7 +250,7 @@ def test_whole_way_through_slicer(slicer_of, answer):
     slicer.app.dialogs.answer(answer)
     logic = Installation(environment)
     if answer:
-        assert len(logic.ensure().installed) == 5
+        assert len(logic.ensure().installed) == 8
         pip = "slicer.packaging.pip_install" if modern else "slicer.util.pip_install"
         assert [call[0] for call in installer.calls] == ["PyTorchUtils.installTorch", pip]
         assert installer.calls[0][2] == {"askConfirmation": False}

@@ -34,20 +34,27 @@ def test_worker_runs_with_nothing_but_the_requirements(tmp_path):
 
 _ONLY_REQUIREMENTS = """
 import importlib.abc, sys
-HIDDEN = {"PIL", "pydicom", "nrrd", "nibabel", "gdcm", "tensorboard", "tqdm", "matplotlib", "psutil", "fire", "slicer",
-          "jsonschema", "requests", "yaml", "vtk", "pandas", "onnx", "onnxruntime", "onnxscript", "tifffile",
-          "imagecodecs", "imageio"}
+HIDDEN = {"PIL", "nrrd", "tensorboard", "tqdm", "matplotlib", "psutil", "fire", "slicer", "jsonschema", "requests",
+          "yaml", "vtk", "pandas", "onnx", "onnxruntime", "onnxscript", "tifffile", "imageio", "highdicom",
+          "imagecodecs"}
 class Hide(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in HIDDEN:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Hide())
 sys.path.insert(0, sys.argv[1])
+import json, pathlib
 import numpy as np
 import casr_net
 assert casr_net.__file__.startswith(sys.argv[1]), casr_net.__file__
-frame = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
-print(casr_net.Segmenter(device="cpu").frame(frame).mask.shape)
+from casr_net.worker import FrameWorker
+folder = pathlib.Path.cwd()
+np.save(folder / "frames.npy", np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8))
+(folder / "job.json").write_text(json.dumps({"indices": [0], "device": "cpu"}))
+messages = []
+FrameWorker(messages.append).segment(folder)
+assert messages[-1]["event"] == "done" and messages[-1]["failed"] == 0, messages
+print(np.load(folder / "mask_00000.npy").shape)
 """
 
 
@@ -180,3 +187,20 @@ def test_real_pip_refuses_to_replace_numpy(tmp_path, requires, works):
     else:
         assert "pip could not install casrneeds>=1.0" in str(caught.value)
         assert re.search("conflict", outputs[0], re.IGNORECASE)
+
+
+def test_requirements_are_the_packages_own():
+    """What Slicer installs for the worker are dependencies of the package, none below its floor but Slicer's own."""
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    root = Path(__file__).resolve().parents[2]
+    listed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    package = {requirement.name.lower(): requirement for requirement in map(Requirement, listed)}
+    lines = (line.partition("#")[0].strip() for line in installation.REQUIREMENTS.read_text("utf-8").splitlines())
+    for requirement in map(Requirement, filter(None, lines)):
+        wanted = package[requirement.name.lower()].specifier
+        (floor,) = (part.version for part in requirement.specifier if part.operator == ">=")
+        if requirement.name not in installation.PROTECTED or requirement.name == "torch":
+            assert wanted.contains(floor), f"{requirement}: the package needs {wanted}"

@@ -17,7 +17,7 @@ from CASRSegmentationLib import bundles, sources
 from CASRSegmentationLib.job import JobError, Request
 from CASRSegmentationLib.logic import CASRSegmentationLogic
 from CASRSegmentationLib.process import Worker, WorkerError
-from CASRSegmentationLib.protocol import Job
+from CASRSegmentationLib.protocol import PROTOCOL, Job
 from standins.event_loop import gui_watchdog, process_events, wait_until
 from standins.workers import install_python_slicer
 
@@ -25,7 +25,7 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "xa_di
 STUBBORN = """
 import json, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-print(json.dumps({"event": "hello", "pid": child.pid, "version": "0"}), flush=True)
+print(json.dumps({"event": "hello", "protocol": PROTOCOL, "pid": child.pid, "version": "0"}), flush=True)
 print("\\xff not a message, and a number: 3", flush=True)
 sys.stderr.write("line before the end\\n")
 for line in sys.stdin:
@@ -50,7 +50,8 @@ def stubborn(tmp_path):
     folder = tmp_path / "stubborn"
     (folder / "casr_net").mkdir(parents=True)
     (folder / "casr_net" / "__init__.py").touch()
-    (folder / "casr_net" / "worker.py").write_text(textwrap.dedent(STUBBORN), encoding="utf-8")
+    code = f"PROTOCOL = {PROTOCOL}\n{textwrap.dedent(STUBBORN)}"
+    (folder / "casr_net" / "worker.py").write_text(code, encoding="utf-8")
     return folder
 
 
@@ -75,8 +76,44 @@ def test_job_mode(bundle, frame_pixels, tmp_path, app):
     Job((5,), None, "cpu").save(tmp_path, frame_pixels[None])
     worker, heard = started(bundle, tmp_path)
     wait_until(lambda: heard.ends, 120, "the worker")
-    assert heard.events() == ["hello", "loaded", "frame", "done"] and heard.ends[0][0] == 0
+    assert heard.events() == ["hello", "loaded", "rule", "frame", "done"] and heard.ends[0][0] == 0
     assert (tmp_path / "mask_00005.npy").is_file() and not worker.running
+
+
+@pytest.mark.parametrize("spoken", ["", ', "protocol": 1', ', "protocol": 3'])
+def test_bundle_of_another_protocol(tmp_path, app, spoken):
+    """Bundles up to 0.3.0 state no protocol."""
+    (tmp_path / "casr_net").mkdir()
+    (tmp_path / "casr_net" / "__init__.py").touch()
+    (tmp_path / "casr_net" / "worker.py").write_text(
+        f"""print('{{"event": "hello", "pid": 1, "version": "0.3.0"{spoken}}}', flush=True)\n"""
+        """print('{"event": "error", "text": "unknown entry"}', flush=True)\nimport time\ntime.sleep(60)\n"""
+    )
+    worker, heard = started(tmp_path)
+    process = psutil.Process(worker.pid)
+    wait_until(lambda: heard.messages, 20)
+    process_events(0.1)
+    (message,) = heard.messages
+    assert message["event"] == "error" and not worker.running
+    for part in (str(tmp_path), "0.3.0", f"protocol {spoken[-1:] or '1'}", f"the extension {PROTOCOL}"):
+        assert part in message["text"]
+    wait_until(lambda: not process.is_running() or process.status() == "zombie", 10)
+
+
+def test_protocol_of_the_bundle_is_ours(bundle):
+    """The number stands in two files, since the extension must not import the bundle."""
+    from casr_net.worker import PROTOCOL as THEIRS  # noqa: N811
+
+    assert THEIRS == PROTOCOL
+
+
+def test_worker_is_told_whom_to_outlive_not(stubborn, app):
+    (stubborn / "casr_net" / "worker.py").write_text(
+        'import json, os\nprint(json.dumps({"event": "parent", "pid": os.environ["CASR_PARENT_PID"]}), flush=True)\n'
+    )
+    _worker, heard = started(stubborn)
+    wait_until(lambda: heard.ends, 20)
+    assert heard.messages[0]["pid"] == str(os.getpid())
 
 
 def test_messages_in_pieces_and_rubbish(stubborn, app):
@@ -227,10 +264,10 @@ class Segmenter(segmenter.Segmenter):
         super().__init__(device="cpu")
         self.device = torch.device("meta")
 
-    def frame(self, image, window=None):
+    def grey(self, image, affine=None):
         if self.device.type != "cpu":
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return super().frame(image, window)
+        return super().grey(image, affine)
 
 segmenter.Segmenter = Segmenter
 raise SystemExit(main())
@@ -244,6 +281,7 @@ def test_memory_of_the_gpu_does_not_suffice(logic, bundle, frame_volume, tmp_pat
     for name in ("casr_net", "configs", "models"):
         (folder / "real" / name).symlink_to(bundle / name)
     (folder / "casr_net").mkdir()
+    (folder / "casr_net" / "__init__.py").touch()  # a folder without it gives way to any installed package
     (folder / "casr_net" / "worker.py").write_text(
         f"import sys\nsys.path.insert(0, {str(folder / 'real')!r})\n"
         "for name in [n for n in sys.modules if n.startswith('casr_net')]:\n    del sys.modules[name]\n" + OOM,

@@ -10,8 +10,8 @@ import slicer
 import slicerio
 import vtk
 from CASRSegmentationLib import results, sources
-from CASRSegmentationLib.calibration import Calibration
 from CASRSegmentationLib.results import ResultError, ResultWriter
+from CASRSegmentationLib.scale import Scale
 from CASRSegmentationLib.statistics import statistics_table
 from standins.angiograms import MATRICES, RIGID
 
@@ -394,7 +394,7 @@ def test_probability_of_a_stack(stack_volume):
 
 
 def test_table_without_calibration_has_no_millimetres(frame_volume):
-    node = statistics_table(sources.describe(frame_volume), {0: 17}, Calibration(None, None, False, "none stated"))
+    node = statistics_table(sources.describe(frame_volume), {0: 17}, Scale(None, None, False, "none stated"))
     table = node.GetTable()
     assert [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())] == ["Frame", "Area (px)"]
     assert node.GetDescription() == "none stated" and node.GetCellText(0, 1) == "17"
@@ -403,7 +403,7 @@ def test_table_without_calibration_has_no_millimetres(frame_volume):
 @pytest.mark.parametrize(("estimated", "title"), [(False, "Area (mm2)"), (True, "Area (mm2, estimated)")])
 def test_table_with_calibration(cine, estimated, title):
     node = statistics_table(
-        sources.describe(cine.volume), {3: 100, 1: 50}, Calibration(0.2, 0.25, estimated, "somehow")
+        sources.describe(cine.volume), {3: 100, 1: 50}, Scale(0.2, 0.25, estimated, "somehow")
     )  # fmt: skip
     table = node.GetTable()
     assert table.GetColumnName(2) == title

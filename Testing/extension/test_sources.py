@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from CASRSegmentationLib import calibration, sources
+from CASRSegmentationLib import node_scale, sources
 from CASRSegmentationLib.frames import FrameError
 from standins.angiograms import draw_frames
 
@@ -191,47 +191,47 @@ def dicom(monkeypatch, frame_volume):
 
 def test_spacing_alone_is_no_calibration(dicom, frame_volume):
     dicom.update({"0018,1164": "0.308\\0.308", "0028,0030": "0.25\\0.25"})
-    found = calibration.calibration(sources.describe(frame_volume))
+    found = node_scale.node_scale(sources.describe(frame_volume))
     assert found.pixel_area_mm2 is None and "No calibration" in found.note
 
 
 @pytest.mark.parametrize("kind", ["GEOMETRY", "FIDUCIAL"])
 def test_calibrated_dicom(dicom, frame_volume, kind):
     dicom.update({"0028,0030": "0.2\\0.25", "0028,0A02": kind})
-    found = calibration.calibration(sources.describe(frame_volume))
+    found = node_scale.node_scale(sources.describe(frame_volume))
     assert found.pixel_area_mm2 == pytest.approx(0.05) and not found.estimated and kind in found.note
 
 
 def test_magnification_gives_an_estimate(dicom, frame_volume):
     dicom.update({"0018,1164": "0.3\\0.3", "0018,1114": "1.5"})
-    found = calibration.calibration(sources.describe(frame_volume))
+    found = node_scale.node_scale(sources.describe(frame_volume))
     assert found.pixel_area_mm2 == pytest.approx(0.04) and found.estimated and "1.5" in found.note
 
 
 @pytest.mark.parametrize("text", ["0\\0.3", "-1", "x", "1\\2\\3", "nan"])
 def test_nonsense_in_dicom_is_no_calibration(dicom, frame_volume, text):
     dicom.update({"0028,0030": text, "0028,0A02": "GEOMETRY", "0018,1164": text, "0018,1114": "1.5"})
-    assert calibration.calibration(sources.describe(frame_volume)).pixel_area_mm2 is None
+    assert node_scale.node_scale(sources.describe(frame_volume)).pixel_area_mm2 is None
 
 
 def test_the_users_pixel_size_comes_first_and_can_be_taken_back(dicom, frame_volume):
     dicom.update({"0028,0030": "0.2\\0.25", "0028,0A02": "GEOMETRY"})
     source = sources.describe(frame_volume)
-    calibration.set_pixel_size(frame_volume, 0.3)
-    assert calibration.calibration(source).pixel_area_mm2 == pytest.approx(0.09)
-    calibration.set_pixel_size(frame_volume, 0)
-    assert calibration.calibration(source).pixel_area_mm2 == pytest.approx(0.05)
+    node_scale.set_pixel_size(frame_volume, 0.3)
+    assert node_scale.node_scale(source).pixel_area_mm2 == pytest.approx(0.09)
+    node_scale.set_pixel_size(frame_volume, 0)
+    assert node_scale.node_scale(source).pixel_area_mm2 == pytest.approx(0.05)
     for value in (-1.0, float("nan")):
         with pytest.raises(ValueError, match="pixel size"):
-            calibration.set_pixel_size(frame_volume, value)
+            node_scale.set_pixel_size(frame_volume, value)
 
 
 def test_cine_takes_the_calibration_of_its_sequence(dicom, cine):
     dicom.update({"0028,0030": "0.2\\0.2", "0028,0A02": "FIDUCIAL"})
     cine.sequence.SetAttribute("DICOM.instanceUIDs", "1.2.3")
-    assert calibration.calibration(sources.describe(cine.volume)).pixel_area_mm2 == pytest.approx(0.04)
+    assert node_scale.node_scale(sources.describe(cine.volume)).pixel_area_mm2 == pytest.approx(0.04)
 
 
 def test_without_slicers_database(monkeypatch, frame_volume):
     monkeypatch.delattr(slicer, "dicomDatabase", raising=False)
-    assert calibration.calibration(sources.describe(frame_volume)).pixel_area_mm2 is None
+    assert node_scale.node_scale(sources.describe(frame_volume)).pixel_area_mm2 is None

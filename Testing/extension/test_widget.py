@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import slicer
 from CASRSegmentationLib import bundles, settings
-from CASRSegmentationLib.calibration import ATTRIBUTE
+from CASRSegmentationLib.node_scale import ATTRIBUTE
 from standins import scripted_module
 from standins.event_loop import process_events, wait_until
 from standins.screenshots import grab
@@ -138,6 +138,7 @@ def test_options_reach_the_worker(ui, frame_volume, frame_pixels):
     ui.thresholdSlider.value = 0.3
     ui.refineCheckBox.checked = False
     ui.brightCheckBox.checked = True
+    ui.windowCheckBox.checked = True
     ui.deviceComboBox.currentText = "cuda:3"
     worker = press_apply(ui)
     told = worker.job

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -59,6 +61,15 @@ class Answer:
         return str(self.json["detail"])
 
 
+def measured() -> dict[str, str]:
+    """Environment that makes a server measure its coverage, if that of the tests is measured. The package is in the
+    server's environment for this alone (Makefile); its .pth file starts it."""
+    coverage = sys.modules.get("coverage")
+    if coverage is None or coverage.Coverage.current() is None:
+        return {}
+    return {"COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"), "COVERAGE_FILE": str(ROOT / ".coverage")}
+
+
 class Server:
     """A server process and a small client."""
 
@@ -66,7 +77,8 @@ class Server:
         self.studies, self.port, self.log = studies, free_port(), log
         self._more = more
         self._environment = {
-            **os.environ, "PYTHONPATH": f"{APP}{os.pathsep}{APP.parent}", "OMP_NUM_THREADS": "1", **(environment or {}),
+            **os.environ, "PYTHONPATH": f"{APP}{os.pathsep}{APP.parent}", "OMP_NUM_THREADS": "1", **measured(),
+            **(environment or {}),
         }  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -91,10 +103,19 @@ class Server:
                 time.sleep(0.2)
         raise AssertionError(f"the server did not start:\n{self.log.read_text(errors='replace')[-3000:]}")
 
+    def stop(self) -> None:
+        """The end of a test. A process whose coverage is measured has to end by itself to write it."""
+        if self.process is not None and "COVERAGE_PROCESS_START" in self._environment:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
+        self.kill()
+
     def kill(self) -> None:
         """kill -9, with everything that it has started."""
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 
@@ -212,7 +233,7 @@ def server(shared_studies: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     """A server on the shared folder."""
     one = Server(shared_studies, tmp_path_factory.mktemp("log") / "server.log").start()
     yield one
-    one.kill()
+    one.stop()
 
 
 @pytest.fixture
@@ -226,4 +247,4 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     yield begin
     for one in made:
-        one.kill()
+        one.stop()

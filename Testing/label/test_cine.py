@@ -48,7 +48,7 @@ def running(made: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Itera
     fill(folder, made)
     one = Server(folder, tmp_path_factory.mktemp("log") / "server.log").start()
     yield one
-    one.kill()
+    one.stop()
 
 
 @pytest.fixture

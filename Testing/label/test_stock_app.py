@@ -88,7 +88,7 @@ def stock(
         (shared_studies / f"frame{number}.png").write_bytes(png(image))
     one = StockServer(tmp_path_factory.mktemp("stock"), shared_studies).start()
     yield one
-    one.kill()
+    one.stop()
 
 
 @pytest.fixture(scope="module")

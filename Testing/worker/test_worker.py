@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,12 @@ import torch
 
 from casr_net import Segmenter
 from casr_net.errors import CASRError, DataError, UsageError
-from casr_net.worker import FrameWorker
+from casr_net.inference import shipped
+from casr_net.refinement.contours import RefinementParameters, refine
+from casr_net.worker import PROTOCOL, FrameWorker
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "monai_bundle")}
+BUNDLE = Path(__file__).resolve().parents[2] / "monai_bundle"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(BUNDLE)}
 COMMAND = [sys.executable, "-m", "casr_net.worker"]
 
 
@@ -57,7 +61,7 @@ def test_job_gives_what_the_segmenter_gives(
     frames = np.stack([angiogram, angiogram[::-1]])
     folder = make_job(tmp_path / "job", frames, indices=[4, 9], device="cpu")
     recorder.worker.segment(folder)
-    assert [m["event"] for m in recorder.messages] == ["loaded", "frame", "frame", "done"]
+    assert [m["event"] for m in recorder.messages] == ["loaded", "rule", "frame", "frame", "done"]
     assert [(m["index"], m["number"], m["count"]) for m in recorder.events("frame")] == [(4, 1, 2), (9, 2, 2)]
     wanted = segmenter(frames)
     for place, (index, message) in enumerate(zip((4, 9), recorder.events("frame"), strict=True)):
@@ -88,12 +92,55 @@ def test_refine_anew_without_the_network(recorder: Recorder, angiogram: np.ndarr
     assert recorder.devices == ["cpu"]
 
 
+def test_refinement_needs_neither_network_nor_torch(tmp_path: Path, angiogram: np.ndarray) -> None:
+    """In a process of its own, whose imports are listed."""
+    np.save(tmp_path / "probability_00000.npy", np.where(angiogram < 110, np.float32(0.9), np.float32(0.1)))
+    code = """
+import json, sys
+from casr_net.worker import FrameWorker
+worker = FrameWorker(lambda message: print(json.dumps(message)))
+worker.refine(__import__("pathlib").Path(sys.argv[1]), 0, 0.5, True)
+print(json.dumps([name for name in ("torch", "monai") if name in sys.modules]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    message, modules = map(json.loads, done.stdout.splitlines())
+    assert message["event"] == "refined" and modules == []
+    wanted = refine(np.load(tmp_path / "probability_00000.npy").T, RefinementParameters()).T
+    assert wanted.any() and (np.load(tmp_path / "mask_00000.npy") == wanted).all()
+
+
+def test_parameters_of_the_refinement_are_those_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shipped.shipped_refinement() == Segmenter().refinement
+    (tmp_path / "configs").mkdir()
+    content = json.loads((BUNDLE / "configs" / "inference.json").read_text())
+    step = next(s for s in content["postprocessing"]["transforms"] if s["_target_"].endswith("RefineVesselsd"))
+    monkeypatch.setattr(shipped, "bundle_root", lambda: tmp_path)
+
+    def changed(**values: Any) -> RefinementParameters | None:
+        step.update(values)
+        (tmp_path / "configs" / "inference.json").write_text(json.dumps(content))
+        return shipped.shipped_refinement()
+
+    content["gap"] = 0.02
+    assert changed(max_gap="@gap", min_area=0.01) == RefinementParameters(max_gap=0.02, min_area=0.01)
+    assert changed(max_gap="$@gap * 2") is None, "only MONAI can tell"
+    with pytest.raises(UsageError, match=r"inference\.json: max_gap is -1"):
+        changed(max_gap=-1)
+    (tmp_path / "configs" / "inference.json").write_text("{")
+    with pytest.raises(UsageError, match="not a JSON configuration"):
+        shipped.shipped_refinement()
+
+
 def test_refinement_switch_changes_back(recorder: Recorder, angiogram: np.ndarray, tmp_path: Path) -> None:
     folder = make_job(tmp_path / "job", angiogram[None], device="cpu")
     recorder.worker.segment(folder)
     first = np.load(folder / "mask_00000.npy")
-    for refine in (False, True):
-        recorder.worker.refine(folder, 0, 0.5, refine)
+    for switch in (False, True):
+        recorder.worker.refine(folder, 0, 0.5, switch)
     assert (np.load(folder / "mask_00000.npy") == first).all()
 
 
@@ -107,6 +154,67 @@ def test_one_bad_frame_costs_no_other(recorder: Recorder, angiogram: np.ndarray,
     assert recorder.events("done")[0]["failed"] == 1
 
 
+class Failing(Segmenter):
+    """Fails on its second frame."""
+
+    def __init__(self, inner: Segmenter, error: Exception) -> None:
+        self.__dict__.update(inner.__dict__)
+        self.error, self.count = error, 0
+
+    def grey(self, image: np.ndarray, affine: Any = None) -> Any:
+        self.count += 1
+        if self.count == 2:
+            raise self.error
+        return super().grey(image, affine)
+
+
+def wrapped(cause: Exception) -> Exception:
+    """As MONAI raises what a transform has raised."""
+    error = RuntimeError("applying transform <X>")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (RuntimeError("tensor a\nmust match \x1b[31m tensor b"), "RuntimeError", r"must match \\x1b\[31m tensor b"),
+        (MemoryError(), "MemoryError", "memory does not suffice"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: not enough"), "MemoryError", "memory does not suffice"),
+        (wrapped(MemoryError()), "MemoryError", "memory does not suffice"),
+        (wrapped(DataError("a.dcm: cut off.")), "DataError", r"^a\.dcm: cut off\.$"),
+        (ZeroDivisionError("x" * 10_000), "ZeroDivisionError", r"xxx\.\.\."),
+        (KeyError("pred"), "KeyError", "failed unexpectedly"),
+    ],
+)
+def test_error_that_nobody_expected_costs_one_frame(
+    segmenter: Segmenter, angiogram: np.ndarray, tmp_path: Path, capfd: Any, error: Exception, kind: str, text: str
+) -> None:
+    recorder = Recorder(lambda device: Failing(segmenter, error))
+    folder = make_job(tmp_path / "job", np.stack([angiogram] * 3), device="cpu")
+    recorder.worker.serve([json.dumps({"command": "segment", "folder": str(folder), "id": 1})])
+    first, second, third = recorder.events("frame")
+    assert "error" not in first and "error" not in third and recorder.events("done")[0]["failed"] == 1
+    assert second["kind"] == kind and re.search(text, second["error"]) and second["error"].isprintable()
+    assert len(second["error"]) < 400
+    unexpected = kind not in ("MemoryError", "DataError")
+    assert ("Traceback" in capfd.readouterr().err) == ("Traceback" in second.get("details", "")) == unexpected
+    assert not (folder / "mask_00001.npy").exists() and (folder / "mask_00002.npy").exists()
+
+
+def test_error_that_nobody_expected_costs_one_command(tmp_path: Path, angiogram: np.ndarray) -> None:
+    def make(device: str) -> Segmenter:
+        raise OSError(5, "Input/output error")
+
+    recorder = Recorder(make)
+    folder = make_job(tmp_path / "job", angiogram[None])
+    line = {"command": "segment", "folder": str(folder)}
+    recorder.worker.serve([json.dumps({**line, "id": 1}), json.dumps({**line, "folder": "/none", "id": 2})])
+    first, second = recorder.events("error")
+    assert (first["id"], first["kind"], second["id"], second["kind"]) == (1, "OSError", 2, "DataError")
+    assert "failed unexpectedly" in first["text"]
+
+
 class FullGPU(Segmenter):
     """As if on a GPU whose memory is full: fails there, works on the CPU."""
 
@@ -114,10 +222,10 @@ class FullGPU(Segmenter):
         self.__dict__.update(inner.__dict__)
         self.device = torch.device("cuda:0")
 
-    def frame(self, image: np.ndarray, window: Any = None) -> Any:
+    def grey(self, image: np.ndarray, affine: Any = None) -> Any:
         if self.device.type == "cuda":
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return super().frame(image, window)
+        return super().grey(image, affine)
 
 
 def test_out_of_memory_goes_on_with_the_cpu(segmenter: Segmenter, angiogram: np.ndarray, tmp_path: Path) -> None:
@@ -148,6 +256,12 @@ def test_network_is_loaded_once_a_device(recorder: Recorder, angiogram: np.ndarr
         ({"threshold": "x"}, UsageError, "above 0 and at most 1"),
         ({"refine": 1}, UsageError, "true or false"),
         ({"treshold": 0.5}, UsageError, "unknown entry 'treshold'"),
+        ({"source": 7}, UsageError, "source is 7; expected the path of a file"),
+        ({"source": "a.dcm", "source_frames": [0, 1]}, UsageError, "2 source_frames for 1 indices"),
+        ({"source": "a.dcm", "source_frames": [-1]}, UsageError, "source_frames are"),
+        ({"unchanged": 1}, UsageError, "unchanged is 1; expected true or false"),
+        ({"inverted": "yes"}, UsageError, "inverted is 'yes'; expected true or false"),
+        ({"device": ["cpu"]}, UsageError, "device is"),
     ],
 )
 def test_wrong_jobs(
@@ -208,8 +322,9 @@ def test_real_process_serves_jobs_with_the_shipped_weights(tmp_path: Path) -> No
     code, messages, log = run([], "\n".join(map(json.dumps, commands)) + "\n")
     assert code == 0, log
     names = [message["event"] for message in messages]
-    assert names == ["hello", "loaded", "frame", "frame", "frame", "done", "refined"]
-    assert [message.get("id") for message in messages] == [None, 1, 1, 1, 1, 1, 2]
+    assert names == ["hello", "loaded", "rule", "frame", "frame", "frame", "done", "refined"]
+    assert [message.get("id") for message in messages] == [None, 1, 1, 1, 1, 1, 1, 2]
+    assert messages[0]["protocol"] == PROTOCOL and isinstance(PROTOCOL, int)
 
 
 def test_real_process_says_what_is_wrong(tmp_path: Path) -> None:

@@ -3,17 +3,27 @@
 ``python -m casr_net.worker FOLDER`` does one job and ends; without a folder it serves commands, one JSON object a line
 on standard input, until that is closed. A job folder holds
 
-- ``job.json``: ``indices`` (the caller's number of each frame), ``intensity_range`` ([low, high], grey values that
-  become 0 and 1, or null: chosen from all frames of the job), ``device``, ``refine``, ``threshold``;
+- ``job.json``: ``indices`` (the caller's number of each frame), ``source`` and ``source_frames`` (the file that they
+  come from, and which of its frames they are; null where that is not known), ``unchanged`` (nobody has changed them
+  since they were read from there), ``inverted`` (the user says that the image
+  shows bright vessels, and ``frames.npy`` was inverted for that), ``intensity_range`` ([low, high], values of
+  ``frames.npy`` that become 0 and 1, where the user has chosen them, else null), ``device``, ``refine``, ``threshold``;
 - ``frames.npy``: (N, rows, columns), grey values, vessels dark.
+
+Where the frames show the pixels of their source, the file itself is read, so that the result is that of the command
+line; else their own values count, as those of an array (:mod:`casr_net.inference.frame_greys`).
 
 For each frame ``mask_<index>.npy`` (uint8, 0 or 1) and ``probability_<index>.npy`` (float32, before refinement) of
 shape (rows, columns) are written there under a temporary name and renamed, and then a message goes to standard output.
-Messages are JSON objects, one a line, with the key ``event``: hello, loaded, warning, frame, refined, done, error.
-Whatever libraries print goes to standard error. Commands: ``segment`` (folder), ``refine`` (folder, index, threshold,
-refine: the mask anew from the stored probability map), ``quit``; an ``id`` in a command comes back in its messages.
+Messages are JSON objects, one a line, with the key ``event``: hello (with ``protocol``, the number that the caller
+compares with its own), loaded, warning, rule (how grey values are made), frame (with ``error`` and ``kind`` if that
+frame failed; the others go on), refined, done, error (that command has come to nothing). Whatever libraries print, and
+tracebacks, go to standard error. Commands: ``segment`` (folder), ``refine`` (folder, index, threshold, refine: the mask
+anew from the stored probability map; the network is not needed), ``quit``; an ``id`` in a command comes back in its
+messages.
 
-Exit code 0: done, single frames may have failed; 1: data, 2: usage, as everywhere.
+Exit code 0: done, single frames may have failed; 1: data, 2: usage, as everywhere; 3: the parent has gone, or the
+process that the environment variable CASR_PARENT_PID names.
 """
 
 from __future__ import annotations
@@ -22,6 +32,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -30,12 +41,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from . import __version__
-from .errors import CASRError, DataError, UsageError
+from .errors import DataError, UsageError, shown
+from .inference.bundle import expected_error
+from .inference.frame_jobs import checked_flag, checked_threshold, load_array, read_job, store_array
 
 if TYPE_CHECKING:
+    from .inference.frame_greys import FrameGreys
     from .inference.segmenter import Segmentation, Segmenter
+    from .refinement.contours import RefinementParameters
 
-__all__ = ["FrameWorker", "main"]
+__all__ = ["PROTOCOL", "FrameWorker", "main"]
+
+PROTOCOL = 2
+"""Number of the protocol above; 0.3.0 and before had none. A change that an older caller cannot read takes the next."""
+
+_DETAILS = 4000  # characters of a traceback
 
 
 class FrameWorker:
@@ -54,6 +74,7 @@ class FrameWorker:
         self._make_segmenter = make_segmenter
         self._segmenter: Segmenter | None = None
         self._asked_device = ""
+        self._shipped: RefinementParameters | None = None
         self._id: Any = None
 
     def serve(self, lines: Iterable[str]) -> None:
@@ -66,48 +87,52 @@ class FrameWorker:
                 if command["command"] == "quit":
                     return
                 self._do(command)
-            except CASRError as error:
-                self._send(event="error", kind=type(error).__name__, text=str(error))
+            except Exception as error:
+                self._send(event="error", **told(error))
 
     def _do(self, command: dict[str, Any]) -> None:
         folder = command.get("folder")
         if not isinstance(folder, str):
-            raise UsageError(f"command {command['command']!r}: folder is {folder!r}; expected a path.")
+            raise UsageError(f"command {shown(command['command'])}: folder is {shown(folder)}; expected a path.")
         if command["command"] == "segment":
             self.segment(Path(folder))
         elif command["command"] == "refine":
             self.refine(Path(folder), command.get("index"), command.get("threshold"), command.get("refine"))
         else:
-            raise UsageError(f"command is {command['command']!r}; known are segment, refine, quit.")
+            raise UsageError(f"command is {shown(command['command'])}; known are segment, refine, quit.")
 
     def segment(self, folder: Path) -> None:
-        """Do the job in a folder.
+        """Do the job in a folder. A frame that fails, for whatever reason, costs no other.
 
         Raises:
             CASRError: when the job cannot be read or the network cannot be loaded.
         """
         started = time.perf_counter()
-        job, frames = _read_job(folder)
-        segmenter = self._loaded(job["device"])
-        self._set_refinement(segmenter, job["threshold"], job["refine"])
-        # One for all frames, so that the brightness of a cine does not jump.
-        window = job["intensity_range"] or _window(frames)
+        job = read_job(folder)
+        segmenter = self._loaded(job.device)
+        segmenter.refinement = self._refinement(job.threshold, job.refine)
+        from .inference.frame_greys import FrameGreys
+
+        greys = FrameGreys(job)
         failed = 0
-        for number, (index, frame) in enumerate(zip(job["indices"], frames, strict=True), start=1):
+        for place, index in enumerate(job.indices):
             mark = time.perf_counter()
-            place: dict[str, Any] = {"event": "frame", "index": index, "number": number, "count": len(frames)}
+            entries: dict[str, Any] = {"index": index, "number": place + 1, "count": len(job.indices)}
             try:
-                result = self._segment_frame(segmenter, np.asarray(frame), window)
-            except DataError as error:
+                grey, source = greys.frame(place)
+                result = self._segment_frame(segmenter, grey)
+                store_array(folder / f"probability_{index:05d}.npy", result.probability.astype(np.float32, copy=False))
+                store_array(folder / f"mask_{index:05d}.npy", result.mask.astype(np.uint8))
+                entries |= {
+                    "seconds": round(time.perf_counter() - mark, 4), "device": str(segmenter.device), "source": source,
+                    "pixels": int(result.mask.sum()), "warnings": [] if result.mask.any() else ["no vessel was found"],
+                }  # fmt: skip
+            except Exception as error:
                 failed += 1
-                self._send(**place, error=str(error))
-                continue
-            _store(folder / f"probability_{index:05d}.npy", result.probability.astype(np.float32, copy=False))
-            _store(folder / f"mask_{index:05d}.npy", result.mask.astype(np.uint8))
-            self._send(
-                **place, seconds=round(time.perf_counter() - mark, 4), device=str(segmenter.device),
-                pixels=int(result.mask.sum()), warnings=[] if result.mask.any() else ["no vessel was found"],
-            )  # fmt: skip
+                reason = told(error)
+                entries |= {"error": reason.pop("text"), **reason}
+            self._tell_news(greys)
+            self._send(event="frame", **entries)
         self._send(event="done", seconds=round(time.perf_counter() - started, 4), failed=failed)
 
     def refine(self, folder: Path, index: Any, threshold: Any, refine: Any) -> None:
@@ -116,18 +141,18 @@ class FrameWorker:
         Raises:
             CASRError: when there is no such map, or a value is out of its range.
         """
+        from .refinement.contours import refine as refined
+
         mark = time.perf_counter()
         if not isinstance(index, int) or isinstance(index, bool) or index < 0:
-            raise UsageError(f"refine: index is {index!r}; expected a frame number from 0.")
+            raise UsageError(f"refine: index is {shown(index)}; expected a frame number from 0.")
+        parameters = self._refinement(checked_threshold(threshold), checked_flag("refine", refine))
         path = folder / f"probability_{index:05d}.npy"
-        probability = _load(path)
-        segmenter = self._loaded(self._asked_device or "cpu")
-        self._set_refinement(segmenter, _threshold(threshold), _flag("refine", refine))
         try:
-            mask = segmenter.refined(probability)
+            mask = refined(load_array(path).T, parameters).T
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
-        _store(folder / f"mask_{index:05d}.npy", mask.astype(np.uint8))
+        store_array(folder / f"mask_{index:05d}.npy", mask.astype(np.uint8))
         self._send(
             event="refined", index=index, threshold=threshold, refine=refine, pixels=int(mask.sum()),
             seconds=round(time.perf_counter() - mark, 4),
@@ -141,27 +166,25 @@ class FrameWorker:
 
                 self._make_segmenter = Segmenter
             self._segmenter = self._make_segmenter(device=device)
-            self._shipped_refinement = self._segmenter.refinement
             self._asked_device = device
             seconds = round(time.perf_counter() - mark, 4)
             self._send(event="loaded", device=str(self._segmenter.device), seconds=seconds)
         return self._segmenter
 
-    def _set_refinement(self, segmenter: Segmenter, threshold: float, refine: bool) -> None:
-        off = {} if refine else {"reconnect": False, "fill_pinholes": False, "remove_components": False}
-        try:
-            segmenter.refinement = replace(self._shipped_refinement, threshold=threshold, **off)
-        except ValueError as error:
-            raise UsageError(f"threshold is {threshold}: {error}") from error
+    def _refinement(self, threshold: float, refine: bool) -> RefinementParameters:
+        if self._shipped is None:
+            from .inference.shipped import shipped_refinement
 
-    def _segment_frame(
-        self, segmenter: Segmenter, frame: np.ndarray, window: tuple[float, float] | None
-    ) -> Segmentation:
+            self._shipped = shipped_refinement() or self._loaded(self._asked_device or "cpu").refinement
+        chosen = replace(self._shipped, threshold=threshold)
+        return chosen if refine else chosen.threshold_only()
+
+    def _segment_frame(self, segmenter: Segmenter, grey: np.ndarray) -> Segmentation:
         """One frame; when the GPU's memory does not suffice, the CPU does this one and all that follow."""
         import torch
 
         try:
-            return segmenter.frame(frame, window)
+            return segmenter.grey(grey)
         except torch.cuda.OutOfMemoryError as error:
             if segmenter.device.type == "cpu":
                 raise
@@ -169,86 +192,53 @@ class FrameWorker:
         segmenter.to("cpu")
         torch.cuda.empty_cache()
         self._send(event="warning", text=f"The GPU's memory did not suffice; going on with the CPU ({reason}).")
-        return segmenter.frame(frame, window)
+        return segmenter.grey(grey)
+
+    def _tell_news(self, greys: FrameGreys) -> None:
+        while greys.warnings:
+            self._send(event="warning", text=greys.warnings.pop(0))
+        while greys.rules:
+            self._send(event="rule", **greys.rules.pop(0))
 
     def _send(self, **message: Any) -> None:
         self._send_message(message if self._id is None else {**message, "id": self._id})
 
 
+def told(error: Exception) -> dict[str, str]:
+    """Kind and text, one line, of an error; of one that nobody expected also ``details``, its traceback (cut), which
+    goes to standard error as well."""
+    known = expected_error(error)
+    if known is not None:
+        return {"kind": type(known).__name__, "text": str(known)}
+    if _lacks_memory(error):
+        return {"kind": "MemoryError", "text": "The computer's memory does not suffice."}
+    kind = type(error).__name__
+    details = "".join(traceback.format_exception(error))
+    sys.stderr.write(details)
+    reason = shown(" ".join(str(error).split()), 200)
+    text = f"The worker failed unexpectedly ({kind}: {reason}); its log tells where."
+    if len(details) > _DETAILS:
+        details = f"{details[: _DETAILS // 2]}\n...\n{details[-_DETAILS // 2 :]}"
+    return {"kind": kind, "text": text, "details": details}
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Python's own error, which MONAI wraps in one of its own, or that of torch, which has no class for it."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _command(line: str) -> dict[str, Any]:
     try:
         command = json.loads(line)
-    except ValueError as error:
-        raise UsageError(f"no command: {line.strip()[:200]!r} is not JSON ({error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"no command: {shown(line.strip(), 200)} is not JSON.") from error
     if not isinstance(command, dict) or not isinstance(command.get("command"), str):
-        raise UsageError(f"no command: {line.strip()[:200]!r} has no entry 'command'.")
+        raise UsageError(f"no command: {shown(line.strip(), 200)} has no entry 'command'.")
     return command
-
-
-def _read_job(folder: Path) -> tuple[dict[str, Any], np.ndarray]:
-    path = folder / "job.json"
-    try:
-        job = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON: {error}.") from error
-    defaults = {"indices": None, "intensity_range": None, "device": "auto", "refine": True, "threshold": 0.5}
-    unknown = sorted(set(job) - set(defaults)) if isinstance(job, dict) else ["no object"]
-    if unknown:
-        raise UsageError(f"{path}: unknown entry {unknown[0]!r}; known are {', '.join(defaults)}.")
-    job = defaults | job
-    frames = _load(folder / "frames.npy", memory_map=True)
-    indices, window = job["indices"], job["intensity_range"]
-    if not isinstance(indices, list) or not all(type(i) is int and i >= 0 for i in indices):
-        raise UsageError(f"{path}: indices are {indices!r}; expected frame numbers from 0.")
-    if frames.ndim != 3 or len(frames) != len(indices) or len(set(indices)) != len(indices):
-        raise UsageError(f"{path}: {len(set(indices))} different indices for frames of shape {frames.shape}.")
-    if window is not None:
-        numbers = isinstance(window, list) and [type(value) in (int, float) for value in window] == [True, True]
-        if not numbers or not np.isfinite(window).all() or not window[0] < window[1]:
-            raise UsageError(f"{path}: intensity_range is {window!r}; expected two values, the lower one first.")
-        job["intensity_range"] = (float(window[0]), float(window[1]))
-    _threshold(job["threshold"])
-    _flag("refine", job["refine"])
-    return job, frames
-
-
-def _window(frames: np.ndarray) -> tuple[float, float] | None:
-    """Grey values of a cine that become 0 and 1; None, the choice of each frame, if a value is not finite."""
-    from .files.intensity import percentile_range
-
-    window = (0.0, 255.0) if frames.dtype == np.uint8 else percentile_range(np.asarray(frames))
-    return window if np.isfinite(window).all() else None
-
-
-def _threshold(value: Any) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 1:
-        raise UsageError(f"threshold is {value!r}; expected a number above 0 and at most 1.")
-    return float(value)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise UsageError(f"{name} is {value!r}; expected true or false.")
-    return value
-
-
-def _load(path: Path, memory_map: bool = False) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read as an array: {error}") from error
-
-
-def _store(path: Path, array: np.ndarray) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(temporary, "wb") as stream:
-            np.save(stream, array, allow_pickle=False)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
 def _channel() -> TextIO:
@@ -260,6 +250,9 @@ def _channel() -> TextIO:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run as a process; returns the exit code."""
+    from .inference.parent import watch_parent
+
+    watch_parent(lambda: os._exit(3))
     arguments = sys.argv[1:] if arguments is None else arguments
     channel = _channel()
 
@@ -268,9 +261,9 @@ def main(arguments: list[str] | None = None) -> int:
             channel.write(json.dumps(message) + "\n")
             channel.flush()
         except BrokenPipeError:  # nobody is listening any more: the program in front has ended
-            os._exit(1)
+            os._exit(3)
 
-    send({"event": "hello", "pid": os.getpid(), "version": __version__})
+    send({"event": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "version": __version__})
     worker = FrameWorker(send)
     try:
         if len(arguments) > 1:
@@ -279,9 +272,10 @@ def main(arguments: list[str] | None = None) -> int:
             worker.segment(Path(arguments[0]))
         else:
             worker.serve(sys.stdin)
-    except CASRError as error:
-        send({"event": "error", "kind": type(error).__name__, "text": str(error)})
-        return error.exit_code
+    except Exception as error:
+        send({"event": "error", **told(error)})
+        known = expected_error(error)
+        return 1 if known is None else known.exit_code
     return 0
 
 
