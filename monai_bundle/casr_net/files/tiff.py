@@ -1,8 +1,8 @@
 """Reading of TIFF files by tifffile, and imagecodecs for the compressed ones.
 
 Pillow keeps 8 of 16 bits in colour, cannot read 12 bits, signed or double values of many kinds, and gives wrong numbers
-for compressed big-endian ones; it serves for CMYK and the like, and for CCITT, which imagecodecs knows since 2026. The decoders of imagecodecs write no more than
-the header states, whatever a stream expands to.
+for compressed big-endian ones; it serves for CMYK and the like, and for CCITT, which imagecodecs knows since 2026. The
+decoders of imagecodecs write no more than the header states, whatever a stream expands to.
 """
 
 from __future__ import annotations
