@@ -68,19 +68,17 @@ def write_png(path: Path, image: np.ndarray) -> None:
 def _write_by_itk(path: Path, stack: np.ndarray, affine: np.ndarray) -> None:
     import SimpleITK
 
-    cine = stack.shape[-1] > 1
+    cine, nrrd = stack.shape[-1] > 1, path.suffix == ".nrrd"
     lps = LPS_TO_RAS @ affine  # its own inverse
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    direction, origin = np.eye(4 if cine else 3), lps[:3, 3].tolist()
+    axes = 4 if cine and not nrrd else 3
+    direction, origin = np.eye(axes), lps[:3, 3].tolist()
     direction[:3, :3] = lps[:3, :3] / spacing
-    values = stack[:, :, None, :] if cine else stack
-    image = SimpleITK.GetImageFromArray(values.T, isVector=False)
-    image.SetSpacing([*spacing.tolist(), *[1.0] * cine])
-    image.SetOrigin([*origin, *[0.0] * cine])
+    image = SimpleITK.GetImageFromArray((stack[:, :, None, :] if axes == 4 else stack).T, isVector=False)
+    image.SetSpacing([*spacing.tolist(), 1.0][:axes])
+    image.SetOrigin([*origin, 0.0][:axes])
     image.SetDirection(direction.ravel().tolist())
-    if cine and path.name.endswith(".nrrd"):
-        image.SetMetaData("NRRD_kinds[3]", "list")
-    elif cine:
+    if axes == 4:
         image.SetMetaData("Kinds", "domain domain domain list")
     with tempfile.TemporaryDirectory(prefix="casr-") as folder:
         # ITK takes names of valid UTF-8 only, and goes by the ending.
@@ -89,4 +87,24 @@ def _write_by_itk(path: Path, stack: np.ndarray, affine: np.ndarray) -> None:
             SimpleITK.WriteImage(image, str(plain), useCompression=True)
         except RuntimeError as error:
             raise OSError(f"SimpleITK cannot write it to {folder}") from error
+        if cine and nrrd:
+            _list_frames(plain, stack.shape)
         shutil.copyfile(plain, path)
+
+
+def _list_frames(path: Path, shape: tuple[int, ...]) -> None:
+    """Turn the slices of a NRRD file into a list of frames. ITK writes an axis that is no length in its newest releases
+    alone; older ones write a header that they cannot read."""
+    header, values = path.read_bytes().split(b"\n\n", 1)
+    columns, rows, frames = shape
+    changed = {
+        b"dimension": b"4",
+        b"sizes": f"{columns} {rows} 1 {frames}".encode(),
+        b"kinds": b"domain domain domain list",
+    }
+    lines = []
+    for line in header.split(b"\n"):
+        name, _, value = line.partition(b": ")
+        value = value + b" none" if name == b"space directions" else changed.get(name, value)
+        lines.append(line if line.startswith(b"#") or not value else name + b": " + value)
+    path.write_bytes(b"\n".join(lines) + b"\n\n" + values)

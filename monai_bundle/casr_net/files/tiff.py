@@ -1,8 +1,8 @@
 """Reading of TIFF files by tifffile, and imagecodecs for the compressed ones.
 
 Pillow keeps 8 of 16 bits in colour, cannot read 12 bits, signed or double values of many kinds, and gives wrong numbers
-for compressed big-endian ones; it serves for CMYK and the like alone. The decoders of imagecodecs write no more than
-the header states, whatever a stream expands to.
+for compressed big-endian ones; it serves for CMYK and the like, and for CCITT, which imagecodecs knows since 2026. The
+decoders of imagecodecs write no more than the header states, whatever a stream expands to.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ for library in ("tifffile", "PIL"):
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6  # PhotometricInterpretation, TIFF 6.0
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
-JPEG = 7
-COMPRESSIONS = {1, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 34925, 50000}
+JPEG, FAX = 7, (2, 3, 4)
+COMPRESSIONS = {1, *FAX, 5, JPEG, 8, 32773, 32946, 34925, 50000}
 """None, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard. Not JPEG 2000: its big-endian values come out swapped."""
 
 
@@ -160,24 +160,27 @@ class _TiffFrames:
                 raise DataError(f"{self._path}: page {self._pages[index]} differs in size.")
             if _type(self._path, page) != (self.samples, self.dtype):
                 raise DataError(f"{self._path}: page {self._pages[index]} differs in samples or type of values.")
-            if _as_shown(page):
-                array = oriented(_values(page), self._orientation)
+            if int(page.compression) in FAX:
+                array = self._by_pillow(self._pages[index], "L")
+                array = 255 - array if page.photometric == WHITE_IS_ZERO else array  # Pillow turns it, we keep it
+            elif not _as_shown(page):
+                array = self._by_pillow(self._pages[index], "RGB")
             else:
-                array = self._converted(self._pages[index])
+                array = oriented(_values(page), self._orientation)
             return planes(array).astype(self.dtype, copy=False)
 
     def close(self) -> None:
         self._file.close()
 
-    def _converted(self, number: int) -> np.ndarray:
-        """RGB of CMYK, CIELAB and the like; Pillow turns it as the tag asks for when it loads it."""
+    def _by_pillow(self, number: int, mode: str) -> np.ndarray:
+        """One page in a mode of Pillow's, which orients it as the tag asks for when it loads it."""
         from PIL import TiffImagePlugin
 
         # The class itself, since PIL.Image.open has a limit of pixels for the whole process.
         with TiffImagePlugin.TiffImageFile(self._path) as image:
             image.seek(number)
             image.load()
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(image.convert(mode))
 
 
 def _values(page: Any) -> np.ndarray:
