@@ -33,7 +33,7 @@ RESULTS = ("mask", "probability", "uncertainty")
 
 _ID = re.compile(r"[^/\\\x00-\x1f]{1,200}")
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}(\.[A-Za-z0-9.]{1,16})?")  # as tempfile names what MONAI Label has received
+_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}(\.[^/]{0,200})?")  # as tempfile names what MONAI Label has received
 
 
 class NotFoundError(DataError):
