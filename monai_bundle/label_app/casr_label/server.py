@@ -54,18 +54,17 @@ def make_server(options: Options) -> Any:
     Raises:
         UsageError: for a token or a host name that cannot be used.
     """
-    _set_environment(options)
-    import casr_label.shim  # noqa: F401
-
     from .access import OriginGuard, TokenGuard, allowed_hosts, checked_token
 
     token, hosts = checked_token(options.token, options.host), allowed_hosts(options.host, options.hosts)
-
+    _set_environment(options)
     from fastapi.middleware.cors import CORSMiddleware
     from monailabel.app import app
     from monailabel.config import settings
     from monailabel.endpoints import proxy
     from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    import casr_label.shim  # noqa: F401
 
     from .guards import PathGuard, UploadLimit
     from .proxy import add_proxy
@@ -113,9 +112,6 @@ def _set_environment(options: Options) -> None:
     os.environ.setdefault("MONAI_LABEL_SESSION_PATH", str(Path(tempfile.gettempdir()) / "sessions"))
     paths = [str(APP), str(APP.parent), *filter(None, [os.environ.get("PYTHONPATH", "")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # of the processes for training, scoring and batches
-    for folder in (str(APP), str(APP.parent)):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
 
 
 def _add_errors(app: Any) -> None:
@@ -161,6 +157,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--state", default="", help="folder of weights and runs (default: .casr in the studies folder)")
     parser.add_argument("--max-upload-mb", type=int, default=MAX_UPLOAD_MB, help="limit of one request")
     given = parser.parse_args(arguments)
+    for folder in (str(APP), str(APP.parent)):  # this package, and casr_net in the bundle
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
     studies = given.studies
     if not _is_address(studies):
         if not Path(studies).is_dir():

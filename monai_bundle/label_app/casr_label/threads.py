@@ -24,7 +24,7 @@ from casr_net.errors import UsageError
 
 __all__ = ["answer_in_threads"]
 
-_FILENAME = re.compile(r"[^/\\\x00-\x1f]{1,200}")
+_FILENAME = re.compile(r"[^\x00-\x1f]{1,200}")
 
 
 def answer_in_threads() -> None:
@@ -80,8 +80,9 @@ def _check(values: dict[str, Any]) -> None:
     for value in values.values():
         for file in value if isinstance(value, list) else [value]:
             given = file.filename if isinstance(file, UploadFile) else None
-            if given and (not _FILENAME.fullmatch(given) or given in (".", "..")):
-                raise UsageError(f"file {given[:100]!r}: expected a file's name, without a path.")
+            name = re.split(r"[/\\]", given or "x")[-1]  # MONAI Label's client sends paths, of which this is used
+            if not _FILENAME.fullmatch(name) or name in (".", ".."):
+                raise UsageError(f"file {name[:100]!r}: expected a file's name, of at most 200 characters.")
 
 
 def _remove_files(values: dict[str, Any]) -> None:
