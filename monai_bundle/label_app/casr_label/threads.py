@@ -68,11 +68,14 @@ def _result(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _check(values: dict[str, Any]) -> None:
-    """Forms that MONAI Label uses without a look at them.
+    """Look at what MONAI Label uses without a look at it, before any work is done.
 
     Raises:
-        UsageError: for parameters that are no JSON object, or a file's name that is none.
+        UsageError: for parameters that are no JSON object, a file's name that is none, or a kind of result that only
+            its own PACS datastore has.
     """
+    if getattr(values.get("output"), "value", None) == "dicom_seg":
+        raise UsageError("output is 'dicom_seg'; ask for 'image' with the parameter result_extension '.dcm'.")
     for name in ("params", "info", "wsi"):
         text = values.get(name)
         if isinstance(text, str) and text.strip() and not isinstance(json.loads(text), dict):
