@@ -20,7 +20,7 @@ from filelock import FileLock
 from monailabel.datastore.local import LocalDatastore, LocalDatastoreModel
 
 from casr_net.files.atomic import PART, write_atomically
-from casr_net.files.images import is_image
+from casr_net.files.kinds import is_image
 from casr_net.files.names import plain_stem
 
 from .requests import EXTENSIONS, NotFoundError, checked_id, checked_tag

@@ -7,19 +7,22 @@ import copy
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from monai.transforms import Compose
 from monailabel.tasks.infer.bundle import BundleInferTask
 
 from casr_net.errors import DataError, UsageError
 from casr_net.files.dicom_seg import write_segmentation
-from casr_net.files.images import read_angiogram
+from casr_net.files.images import Angiogram, read_angiogram
 from casr_net.files.maps import write_map
+from casr_net.inference.predict import predict
 from casr_net.network.weights import sha256
+from casr_net.preprocessing.load import image_tensor
 from casr_net.refinement.transform import RefineVesselsd
 from casr_net.uncertainty.entropy import entropy_map, entropy_score
 
@@ -29,6 +32,8 @@ from .state import PlattRecord
 
 __all__ = ["CASRDropoutTask", "CASRInferTask", "FrameResult"]
 
+
+Step = Callable[[dict[Any, Any]], dict[Any, Any]]
 
 OPTIONS: dict[str, Any] = {"frame": "all", "threshold": 0.5, "refine": True, "result": list(RESULTS)}
 """Parameters of a request that clients show to their users, with their defaults; the first of a list is the default."""
@@ -86,11 +91,12 @@ class CASRInferTask(BundleInferTask):
         self.platt = platt
         # MONAI Label takes the last of these files that is there.
         self.path: list[str] = [*self.path, *([str(published)] if published is not None else [])]
-        # The bundle's configuration is parsed and instantiated anew for each request; two at once would mix it up.
         self.alone = FairLock()
+        self._parts: dict[str, Any] = {}
 
     def __call__(self, request: Mapping[str, Any], callbacks: Any = None) -> tuple[str | None, dict[str, Any]]:
-        """Returns a temporary file with the result, and the parameters of the answer.
+        """Returns a temporary file with the result, and the parameters of the answer. MONAI Label's callbacks are not
+        used.
 
         Raises:
             UsageError: for a parameter that is not allowed; DataError: when the image cannot be used.
@@ -99,8 +105,7 @@ class CASRInferTask(BundleInferTask):
         if not isinstance(path, str):
             raise DataError("image: expected a file.")
         checked = checked_request(request)
-        source = read_angiogram(path)
-        affine = source.affine
+        source = read_angiogram(path)  # held as long as the request, so that a cine is opened once
         frames = frame_choice(request.get("frame"), source.frames, Path(path).name)
         extension = checked["result_extension"]
         if extension == ".dcm" and source.format != "dicom":
@@ -110,7 +115,7 @@ class CASRInferTask(BundleInferTask):
         platt = self.platt().single
         maps, pixels, scores = [], [], []
         for frame in frames:  # only what is asked for is kept: probabilities of a long cine would fill the memory
-            one = self.segment_frame(path, frame, checked, callbacks)
+            one = self.segment_frame(source, frame, checked)
             sure = platt(one.probability)
             pixels.append(int(one.mask.sum()))
             scores.append(round(entropy_score(sure), 6))
@@ -120,7 +125,7 @@ class CASRInferTask(BundleInferTask):
                 masks = dict(zip(frames, maps, strict=True))
                 write_segmentation(file, path, masks, serial=sha256(self.weights)[:16])
             else:
-                write_map(file, np.stack(maps, axis=-1), affine)
+                write_map(file, np.stack(maps, axis=-1), source.affine)
         answer = {
             "label_names": self.labels,
             "frames": frames,
@@ -132,30 +137,64 @@ class CASRInferTask(BundleInferTask):
         }
         return str(file), answer
 
-    def segment_frame(self, path: str, frame: int, options: Mapping[str, Any], callbacks: Any = None) -> FrameResult:
-        """One frame through the bundle; ``options`` are those of :func:`requests.checked_request`."""
-        request = {**options, "image": path, "frame": frame, "skip_writer": True, "logging": "WARNING"}
+    def segment_frame(
+        self,
+        image: str | Angiogram,
+        frame: int,
+        options: Mapping[str, Any],
+        before: Step | None = None,
+        after: Step | None = None,
+    ) -> FrameResult:
+        """One frame through the bundle, by :func:`casr_net.inference.predict`.
+
+        Args:
+            image: an open file, or its path.
+            frame: from 0.
+            options: those of :func:`requests.checked_request`.
+            before, after: change the dictionary of the frame before and after the network.
+
+        Raises:
+            DataError: when the frame cannot be used.
+        """
+        source = image if isinstance(image, Angiogram) else read_angiogram(image)
+        data: dict[Any, Any] = {"image": image_tensor(source.grey(frame), source.affine)}
         with self.alone:
-            _, data = super().__call__(request, callbacks)
-        mask, probability = (np.asarray(data[key].cpu()) for key in (self.key_pred, "probability"))
+            network = self._get_network(options["device"], None)
+            channels, inferer, post = (self._part(name) for name in ("channels", "inferer", "postprocessing"))
+            refined = _with_options(post, options)
+            done = predict(
+                data, Compose([channels, before or _same]), network, inferer, Compose([after or _same, refined]),
+                options["device"],
+            )  # fmt: skip
+        mask, probability = (np.asarray(done[key].cpu()) for key in ("pred", "probability"))
         return FrameResult((mask[0] > 0).astype(np.uint8), probability[0].astype(np.float32))
 
-    def post_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
-        """The bundle's, with the threshold and the refinement of the request."""
-        transforms = list(super().post_transforms(data))
-        for number, step in enumerate(transforms):
-            if isinstance(step, RefineVesselsd) and data is not None:
-                parameters = dataclasses.replace(step.parameters, threshold=data["threshold"])
-                # A copy: the configuration keeps its objects, and the next request must find them as they were.
-                changed = copy.copy(step)
-                changed.parameters = parameters if data["refine"] else parameters.threshold_only()
-                transforms[number] = changed
-        return transforms
+    def _part(self, name: str) -> Any:
+        """A component of the bundle's inference configuration; made once."""
+        if name not in self._parts:
+            self._parts[name] = self.bundle_config.get_parsed_content(name, instantiate=True)
+        return self._parts[name]
 
     @property
     def weights(self) -> Path:
         """The file that is used now."""
         return Path(self.get_path())
+
+
+def _same(data: dict[Any, Any]) -> dict[Any, Any]:
+    return data
+
+
+def _with_options(postprocessing: Compose, options: Mapping[str, Any]) -> Compose:
+    """A copy of the bundle's, with the threshold and the refinement of a request; other requests share the original."""
+    steps = []
+    for step in postprocessing.transforms:
+        if isinstance(step, RefineVesselsd):
+            parameters = dataclasses.replace(step.parameters, threshold=options["threshold"])
+            step = copy.copy(step)
+            step.parameters = parameters if options["refine"] else parameters.threshold_only()
+        steps.append(step)
+    return Compose(steps)
 
 
 def _chosen(result: str, one: FrameResult, sure: np.ndarray) -> np.ndarray:

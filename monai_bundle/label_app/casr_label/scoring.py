@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
-from monailabel.tasks.infer.basic_infer import CallBackTypes
 
 from casr_net.errors import DataError
 from casr_net.evaluation.metrics import dice
@@ -114,14 +113,13 @@ def _mirrored(
             data[key] = data[key].flip(axes) if axes else data[key]
         return data
 
-    callbacks = {CallBackTypes.PRE_TRANSFORMS: before, CallBackTypes.INFERER: after}
     # The task's alone from before the hook is set until it is gone: it must see no other request's features, and the
     # network must not be loaded anew in between.
     with task.alone:
         network = task._get_network(options["device"], None)
         hook = network.encoder.register_forward_hook(lambda _module, _input, output: vectors.append(_pooled(output)))
         try:
-            result = task.segment_frame(path, frame, options, callbacks)
+            result = task.segment_frame(path, frame, options, before, after)
         finally:
             hook.remove()
     return result.probability, vectors[0]
