@@ -33,6 +33,7 @@ class FakePACS:
     Attributes:
         asked: all requests so far.
         holding: a test sets it to a function of a request; while it gives True, the request is not answered.
+        saying: a test sets it to status, media type and body of all further answers.
     """
 
     def __init__(self, files: list[Path]) -> None:
@@ -40,6 +41,7 @@ class FakePACS:
         self.headers = {uid: pydicom.dcmread(file, stop_before_pixels=True) for uid, file in self.files.items()}
         self.asked: list[Asked] = []
         self.holding: Callable[[Asked], bool] = lambda _asked: False
+        self.saying: tuple[int, str, bytes] | None = None
         pacs = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -87,8 +89,8 @@ class FakePACS:
         self.asked.append(asked)
         while self.holding(asked):
             time.sleep(0.02)
-        kind, content = self._content(asked)
-        handler.send_response(200)
+        status, kind, content = self.saying or (200, *self._content(asked))
+        handler.send_response(status)
         handler.send_header("Content-Type", kind)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
