@@ -142,8 +142,11 @@ class TokenGuard:
         self._cookie = hmac.new(self._token, b"casr_label cookie", hashlib.sha256).hexdigest().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return  # nothing here uses them
         if scope["type"] != "http":
-            return  # nothing here uses web sockets
+            await self.app(scope, receive, send)
+            return
         path, method = scope["path"], scope["method"]
         if path == "/login" and method in ("GET", "POST"):
             await self._login(scope, receive, send)

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -21,6 +23,7 @@ __all__ = ["Options", "main", "make_server"]
 APP = Path(__file__).resolve().parents[1]
 MAX_UPLOAD_MB = 512
 """Of one request; a cine of 100 frames of 1024 x 1024 pixels of 16 bits has 200 MB. Our choice."""
+_EMPTY = "empty"
 _PRIVATE = "casr-label-"
 """Begin of the name of the folder for temporary files, followed by the server's process number."""
 
@@ -59,7 +62,9 @@ def make_server(options: Options) -> Any:
     token, hosts = checked_token(options.token, options.host), allowed_hosts(options.host, options.hosts)
     _set_environment(options)
     from fastapi.middleware.cors import CORSMiddleware
-    from monailabel.app import app
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it would say that all origins are allowed
+        from monailabel.app import app
     from monailabel.config import settings
     from monailabel.endpoints import proxy
     from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -181,15 +186,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         server = make_server(options)
         # MONAI Label looks whether a label's name is that of a file, and removes it then: here, nothing is.
-        (private / "empty").mkdir()
-        os.chdir(private / "empty")
+        (private / _EMPTY).mkdir()
+        os.chdir(private / _EMPTY)
         uvicorn.run(server, host=options.host, port=options.port, log_level="info", server_header=False)
     except UsageError as error:
         print(f"casr_label: {error}", file=sys.stderr)
         return error.exit_code
     finally:
         os.chdir("/")
-        shutil.rmtree(private, ignore_errors=True)
+        _remove(private)
     return 0
 
 
@@ -201,10 +206,24 @@ def _private_folder() -> Path:
     for left in Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*-*"):
         number = left.name.removeprefix(_PRIVATE).partition("-")[0]
         if number.isdigit() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
+            _remove(left)
     made = Path(tempfile.mkdtemp(prefix=f"{_PRIVATE}{os.getpid()}-"))
     tempfile.tempdir = str(made)
     return made
+
+
+def _remove(private: Path) -> None:
+    """Remove a server's folder, but for the empty one in it as long as a training that outlives the server works there:
+    a process whose working directory is gone cannot even tell where it is."""
+    import psutil
+
+    for entry in private.iterdir():
+        if entry.is_dir() and entry.name != _EMPTY:
+            shutil.rmtree(entry, ignore_errors=True)
+        elif not entry.is_dir():
+            entry.unlink(missing_ok=True)
+    if str(private / _EMPTY) not in {process.info["cwd"] for process in psutil.process_iter(["cwd"])}:
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def _is_address(studies: str) -> bool:
