@@ -76,6 +76,7 @@ def test_own_pages_and_programs_are_served(server: Server) -> None:
     ):  # fmt: skip
         answer = server.request("POST", "/activelearning/first", b"{}", headers=headers)
         assert answer.status == 200, answer.body
+    assert "/infer/{model}" in server.get("/openapi.json").json["paths"]
 
 
 def test_origins_that_are_named_may_do_what_the_own_ones_may(guarded: Server) -> None:
@@ -145,6 +146,8 @@ def test_program_with_the_token_is_served(guarded: Server) -> None:
     assert guarded.label("grey", "x.png", png(full_mask())).status == 200
     assert guarded.get("/info/", Authorization=f"bearer {TOKEN}").status == 200
     assert guarded.request("DELETE", "/datastore/label?id=grey&tag=final").status == 200
+    assert guarded.post("/scoring/disagreement").json["status"] == "SUBMITTED", "in a process of its own"
+    assert guarded.request("DELETE", "/scoring/").status == 200
 
 
 def test_browser_logs_in_by_a_form(guarded: Server) -> None:

@@ -6,12 +6,14 @@ MONAI Label's own proxy passes on whatever path it gets, and headers meant for t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import requests
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from casr_net.files.dicomweb import TIMEOUT
 
@@ -59,7 +61,7 @@ def add_proxy(app: FastAPI, url: str, auth: tuple[str, str] | None, prefixes: di
         prefixes: of the addresses of its services "qido", "wado" and "stow".
     """
 
-    def passed(request: Request, service: str, path: str, body: Any = None) -> Response:
+    def address(request: Request, service: str, path: str) -> str:
         plain = decoded(path)
         allowed = is_dicomweb if request.method == "GET" else is_store
         if not url:
@@ -68,13 +70,14 @@ def add_proxy(app: FastAPI, url: str, auth: tuple[str, str] | None, prefixes: di
             raise HTTPException(404, f"not a DICOMweb resource that can be asked for with {request.method}.")
         if plain.endswith("metadata"):  # OHIF asks the search service for it
             service = "wado"
-        prefix = prefixes.get(service, "").strip("/")
+        return "/".join(filter(None, (url, prefixes.get(service, "").strip("/"), plain)))
+
+    def ask(request: Request, target: str, body: Any = None) -> Response:
         try:
             answer = requests.request(
-                request.method, "/".join(filter(None, (url, prefix, plain))),
-                params=request.query_params.multi_items(), data=body, auth=auth, stream=True, timeout=TIMEOUT,
+                request.method, target, params=request.query_params.multi_items(), data=body, auth=auth, stream=True,
                 headers={name: request.headers[name] for name in _PASSED_ON if name in request.headers},
-                allow_redirects=False,
+                timeout=TIMEOUT, allow_redirects=False,
             )  # fmt: skip
         except requests.RequestException as error:
             raise HTTPException(502, f"{url}: no usable answer ({type(error).__name__}).") from error
@@ -84,27 +87,24 @@ def add_proxy(app: FastAPI, url: str, auth: tuple[str, str] | None, prefixes: di
         headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
         return StreamingResponse(_pieces(answer), answer.status_code, headers)
 
+    def add(service: str) -> None:
+        def retrieve(request: Request, path: str) -> Response:  # a function: FastAPI runs it in a thread
+            return ask(request, address(request, service, path))
+
+        async def store(request: Request, path: str) -> Response:
+            target = address(request, service, path)
+            with tempfile.TemporaryFile() as body:  # as large as an upload may be
+                async for part in request.stream():
+                    body.write(part)
+                body.seek(0)
+                return await run_in_threadpool(ask, request, target, body)
+
+        place = f"/proxy/dicom/{service}/{{path:path}}" if service else "/proxy/dicom/{path:path}"
+        app.add_api_route(place, retrieve, methods=["GET"], include_in_schema=False)
+        app.add_api_route(place, store, methods=["POST"], include_in_schema=False)
+
     for service in ("qido", "wado", "stow", ""):
-        address = f"/proxy/dicom/{service}/{{path:path}}" if service else "/proxy/dicom/{path:path}"
-        app.add_api_route(address, _retrieve(passed, service), methods=["GET"], include_in_schema=False)
-        app.add_api_route(address, _store(passed, service), methods=["POST"], include_in_schema=False)
-
-
-def _retrieve(passed: Callable[..., Response], service: str) -> Callable[..., Response]:
-    def retrieve(request: Request, path: str) -> Response:  # a function: FastAPI runs it in a thread
-        return passed(request, service, path)
-
-    return retrieve
-
-
-def _store(passed: Callable[..., Response], service: str) -> Callable[..., Any]:
-    async def store(request: Request, path: str) -> Response:
-        from starlette.concurrency import run_in_threadpool
-
-        body = await request.body()
-        return await run_in_threadpool(passed, request, service, path, body)
-
-    return store
+        add(service)
 
 
 def _pieces(answer: requests.Response) -> Iterator[bytes]:

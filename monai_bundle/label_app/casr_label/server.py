@@ -217,11 +217,12 @@ def _remove(private: Path) -> None:
     a process whose working directory is gone cannot even tell where it is."""
     import psutil
 
-    for entry in private.iterdir():
-        if entry.is_dir() and entry.name != _EMPTY:
-            shutil.rmtree(entry, ignore_errors=True)
-        elif not entry.is_dir():
-            entry.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # of another user
+        for entry in private.iterdir():
+            if entry.is_dir() and entry.name != _EMPTY:
+                shutil.rmtree(entry, ignore_errors=True)
+            elif not entry.is_dir():
+                entry.unlink(missing_ok=True)
     if str(private / _EMPTY) not in {process.info["cwd"] for process in psutil.process_iter(["cwd"])}:
         shutil.rmtree(private, ignore_errors=True)
 
