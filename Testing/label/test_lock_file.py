@@ -40,7 +40,8 @@ def plain(name: str) -> str:
 @pytest.mark.skipif(not PYTHON.is_file(), reason=REASON)
 def test_everything_imported_is_pinned_as_installed() -> None:
     lines = (APP / "requirements-label.txt").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("#")[0].strip().split("==") for line in lines if "==" in line.split("#")[0])
+    entries = (line.split("#")[0].strip().split("==") for line in lines if "==" in line.split("#")[0])
+    pins = {plain(name): version for name, version in entries}
     assert len(pins) > 80
     done = subprocess.run([str(PYTHON), "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=True)
     owners, installed = json.loads(done.stdout)

@@ -24,9 +24,9 @@ __all__ = [
 ]
 
 EXTENSIONS = (
-    "*.nii.gz", "*.nii", "*.nrrd", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.bmp", "*.dcm",
+    "*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.bmp", "*.dcm",
 )  # fmt: skip
-"""Files of the studies folder that are images."""
+"""Files that are labels; which ones are images, casr_net tells."""
 RESULT_EXTENSIONS = (".nrrd", ".nii.gz", ".png", ".dcm")
 """Of results; ``.dcm`` is a DICOM Segmentation, of DICOM images only."""
 RESULTS = ("mask", "probability", "uncertainty")
