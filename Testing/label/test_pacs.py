@@ -186,29 +186,26 @@ def test_pacs_that_does_not_answer(
     assert server.infer(other, frame=0).status == 200
 
 
-def unpacked(body: bytes) -> list[dict]:
-    """JSON, which Orthanc compresses whether it is asked to or not."""
-    return list(json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body))
-
-
 def test_ohif_is_served_and_finds_the_studies(begin: Callable[[], Server], orthanc: Orthanc, cines: list[Path]) -> None:
     """MONAI Label brings OHIF, which reaches the PACS through the server; the viewer itself is not run here."""
     server = begin()
     page = server.get("/ohif/")
     assert page.status == 200 and b"<title>OHIF" in page.body
-    studies = unpacked(server.get("/proxy/dicom/qido/studies").body)
+    studies = server.get("/proxy/dicom/qido/studies").json
     found = {study["0020000D"]["Value"][0] for study in studies}
     headers = [pydicom.dcmread(file) for file in cines]
     assert {str(header.StudyInstanceUID) for header in headers} == found
     one = headers[0]
     place = f"studies/{one.StudyInstanceUID}/series/{one.SeriesInstanceUID}"
     answer = server.get(f"/proxy/dicom/qido/{place}/metadata", Accept="application/dicom+json")
-    metadata = unpacked(answer.body)
+    metadata = answer.json
     assert metadata[0]["00080018"]["Value"] == [one.SOPInstanceUID], "OHIF asks the search service for it"
     wanted = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
     frame = server.get(f"/proxy/dicom/wado/{place}/instances/{one.SOPInstanceUID}/frames/2", Accept=wanted)
     size = one.Rows * one.Columns * one.BitsAllocated // 8
     assert frame.status == 200 and one.PixelData[size : 2 * size] in frame.body
+    packed = server.get("/proxy/dicom/qido/studies", Accept_Encoding="gzip")
+    assert packed.headers["content-encoding"] == "gzip" and json.loads(gzip.decompress(packed.body)) == studies
     before = len(orthanc.get("/instances"))
     assert server.get("/proxy/dicom/%252e%252e/instances").status == 400
     assert server.request("DELETE", f"/proxy/dicom/wado/studies/{one.StudyInstanceUID}").status == 405

@@ -37,7 +37,7 @@ _RESOURCES = re.compile(
     rf"|({_INSTANCE}|{_SERIES}|{_STUDY})/(bulkdata|bulk)(/{_TAG}(/\d{{1,6}}/{_TAG}){{0,9}})?"
 )
 _STORE = re.compile(rf"studies(/{_UID})?")  # PS3.18 10.5
-_PASSED_ON = ("accept", "content-type")
+_PASSED_ON = ("accept", "accept-encoding", "content-type")
 _PASSED_BACK = ("content-type", "content-encoding", "etag", "warning")
 
 
@@ -76,7 +76,10 @@ def add_proxy(app: FastAPI, url: str, auth: tuple[str, str] | None, prefixes: di
         try:
             answer = requests.request(
                 request.method, target, params=request.query_params.multi_items(), data=body, auth=auth, stream=True,
-                headers={name: request.headers[name] for name in _PASSED_ON if name in request.headers},
+                headers={
+                    "accept-encoding": "identity",  # unless the client can do more; the library would ask for gzip
+                    **{name: request.headers[name] for name in _PASSED_ON if name in request.headers},
+                },
                 timeout=TIMEOUT, allow_redirects=False,
             )  # fmt: skip
         except requests.RequestException as error:
