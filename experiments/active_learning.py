@@ -29,7 +29,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "monai_bundle" / "label_app"))
 
 from casr_label.selection import uncertain_and_diverse  # noqa: E402
-from casr_label.uncertainty import entropy_score  # noqa: E402
 
 from casr_net.evaluation.metrics import dice  # noqa: E402
 from casr_net.files.atomic import write_atomically  # noqa: E402
@@ -38,6 +37,7 @@ from casr_net.preprocessing.load import LoadAngiogramd, LoadMaskd  # noqa: E402
 from casr_net.preprocessing.transforms import FieldOfViewd, MultichannelPreprocessd  # noqa: E402
 from casr_net.training.cases import load_cases  # noqa: E402
 from casr_net.training.losses import DiceCEclDiceLoss  # noqa: E402
+from casr_net.uncertainty.entropy import entropy_score  # noqa: E402
 
 SIDE, BATCH, FLIPS = 128, 8, ((), (2,), (3,), (2, 3))
 START_SHARE, ADDED, ROUNDS, START_STEPS, STEPS = 0.1, 10, 5, 200, 60

@@ -26,14 +26,14 @@ import torch
 from casr_label.inference import CASRDropoutTask, CASRInferTask
 from casr_label.requests import checked_request
 from casr_label.scoring import DisagreementScoring, DropoutScoring, mirrored_mean
-from casr_label.state import Calibration
-from casr_label.uncertainty import entropy_score
+from casr_label.state import PlattRecord
 from scipy.stats import spearmanr
 
 from casr_net.evaluation.metrics import dice
 from casr_net.files.masks import read_mask
 from casr_net.network.weights import sha256
 from casr_net.training.cases import load_cases
+from casr_net.uncertainty.entropy import entropy_score
 from casr_net.uncertainty.platt import calibration_error, fit_calibration
 
 BUNDLE = Path(__file__).resolve().parents[1] / "monai_bundle"
@@ -87,7 +87,7 @@ def errors(cases: list[dict[str, Any]], kind: str) -> dict[str, float]:
     return found
 
 
-def transfer(cases: list[dict[str, Any]], weights: Path, calibration: Calibration) -> dict[str, dict[str, float]]:
+def transfer(cases: list[dict[str, Any]], weights: Path, calibration: PlattRecord) -> dict[str, dict[str, float]]:
     """Calibration errors of other weights, as they are and with this calibration."""
     task, options = CASRInferTask(str(BUNDLE), {}, weights), {**checked_request({"device": "cpu"}), "refine": False}
     maps: dict[str, list[np.ndarray]] = {"single": [], "tta": []}
@@ -131,7 +131,7 @@ def main() -> None:
     if options.transfer:
         there = json.loads(options.output.read_text(encoding="utf-8"))
         chosen = load_cases(options.data, only_folds=[options.fold], limit=options.limit)
-        errors_there = transfer(chosen, options.weights, Calibration.of_record(there["calibration"]))
+        errors_there = transfer(chosen, options.weights, PlattRecord.of_record(there["calibration"]))
         there["shipped_weights"] = {
             "what": "the same on the shipped weights, which have been trained on these images",
             "weights_sha256": sha256(options.weights), "images": len(chosen), "calibration_error": errors_there,
@@ -145,7 +145,7 @@ def main() -> None:
         case["half"] = names.index(group[case["name"]]) % 2
     kinds = ("single", "tta")
     truths = [case["truth"] for case in cases]
-    calibration = Calibration(*(fit_calibration([c[kind] for c in cases], truths) for kind in kinds))
+    calibration = PlattRecord(*(fit_calibration([c[kind] for c in cases], truths) for kind in kinds))
     dice = [case["dice"] for case in cases]
     for case in cases:
         case["entropy"] = entropy_score(calibration.tta(case["tta"]))

@@ -15,7 +15,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,12 +45,21 @@ def free_port() -> int:
         return int(opened.getsockname()[1])
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 @dataclass
 class Answer:
     """Of a request."""
 
     status: int
     body: bytes
+    headers: dict[str, str] = field(default_factory=dict)  # names in lower case
 
     @property
     def json(self) -> Any:
@@ -73,9 +82,17 @@ def measured() -> dict[str, str]:
 class Server:
     """A server process and a small client."""
 
-    def __init__(self, studies: Path | str, log: Path, *more: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        studies: Path | str,
+        log: Path,
+        *more: str,
+        environment: dict[str, str] | None = None,
+        folder: Path | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         self.studies, self.port, self.log = studies, free_port(), log
-        self._more = more
+        self._more, self._folder, self._headers = more, folder, headers or {}
         self._environment = {
             **os.environ, "PYTHONPATH": f"{APP}{os.pathsep}{APP.parent}", "OMP_NUM_THREADS": "1", **measured(),
             **(environment or {}),
@@ -92,7 +109,7 @@ class Server:
         """Start, and wait until it answers."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, env=self._environment, start_new_session=True
+                self.command(), stdout=log, stderr=log, env=self._environment, cwd=self._folder, start_new_session=True
             )
         end = time.monotonic() + 180
         while time.monotonic() < end and self.process.poll() is None:
@@ -120,20 +137,27 @@ class Server:
             self.process = None
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json", timeout: float = 300
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str = "application/json",
+        timeout: float = 300,
+        headers: dict[str, str] | None = None,
     ) -> Answer:
-        """Any request."""
+        """Any request; redirections are not followed."""
         made = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", body, {"Content-Type": kind}, method=method
-        )
+            f"http://127.0.0.1:{self.port}{path}", body, {"Content-Type": kind, **self._headers, **(headers or {})},
+            method=method,
+        )  # fmt: skip
         try:
-            with urllib.request.urlopen(made, timeout=timeout) as answer:
-                return Answer(answer.status, answer.read())
+            with _OPENER.open(made, timeout=timeout) as answer:
+                return Answer(answer.status, answer.read(), {k.lower(): v for k, v in answer.headers.items()})
         except urllib.error.HTTPError as error:
-            return Answer(error.code, error.read())
+            return Answer(error.code, error.read(), {k.lower(): v for k, v in error.headers.items()})
 
-    def get(self, path: str) -> Answer:
-        return self.request("GET", path)
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
     def post(self, path: str, values: Any = None) -> Answer:
         return self.request("POST", path, json.dumps(values or {}).encode())

@@ -22,9 +22,7 @@ def _still_serving(server: Server) -> None:
 @pytest.mark.parametrize("image", ["nope", "", "grey.png", "labels"])
 def test_unknown_image(server: Server, image: str) -> None:
     answer = server.infer(image)
-    assert answer.status in (400, 404, 500) and "detail" in answer.json
-    if image:
-        assert answer.status == 404 and image in answer.detail
+    assert answer.status == (404 if image else 400) and image in answer.detail
 
 
 @pytest.mark.parametrize(
@@ -125,13 +123,6 @@ def test_label_of_another_size(server: Server) -> None:
 
 def test_label_of_an_unknown_image(server: Server) -> None:
     assert server.label("nope", "x.png", png(full_mask())).status == 404
-
-
-def test_weights_cannot_be_sent(server: Server) -> None:
-    weights = Path(__file__).resolve().parents[2] / "monai_bundle" / "models" / "model.pt"
-    before = weights.stat().st_mtime_ns
-    assert server.form("PUT", "/model/casr_net", {}, {"file": ("model.pt", b"x")}).status == 403
-    assert weights.stat().st_mtime_ns == before
 
 
 def test_too_large_upload(start: Callable[..., Server], studies: Path) -> None:

@@ -101,11 +101,11 @@ def test_lists_infers_and_stores_back(
     (stored,) = segmentations(orthanc, tmp_path)
     assert stored.StudyInstanceUID == pydicom.dcmread(file).StudyInstanceUID and stored.Modality == "SEG"
     found = parse_segmentation(stored)
-    assert found.source_instance == first and found.frames == [0, 1, 2] and (found.masks == (mask > 0)).all()
+    assert found.source_instance == first and found.frames == [0, 1, 2] and (found.masks == (mask[:, :, 0] > 0)).all()
     assert stored.SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
-    if shutil.which("dciodvfy"):
-        save_dicom(tmp_path / "check.dcm", stored)
-        done = subprocess.run(["dciodvfy", "-new", str(tmp_path / "check.dcm")], capture_output=True, text=True)
+    if shutil.which("dciodvfy"):  # of the file as the PACS keeps it
+        kept = orthanc.file(orthanc.instances("SEG")[0], tmp_path / "kept.dcm")
+        done = subprocess.run(["dciodvfy", "-new", str(kept)], capture_output=True, text=True)
         lines = (done.stdout + done.stderr).splitlines()
         assert [line for line in lines if line.startswith("Error") and "Study" not in line] == []
 
@@ -186,15 +186,30 @@ def test_pacs_that_does_not_answer(
     assert server.infer(other, frame=0).status == 200
 
 
-def test_ohif_is_served_and_finds_the_studies(begin: Callable[[], Server], cines: list[Path]) -> None:
+def test_ohif_is_served_and_finds_the_studies(begin: Callable[[], Server], orthanc: Orthanc, cines: list[Path]) -> None:
     """MONAI Label brings OHIF, which reaches the PACS through the server; the viewer itself is not run here."""
     server = begin()
     page = server.get("/ohif/")
     assert page.status == 200 and b"<title>OHIF" in page.body
-    body = server.get("/proxy/dicom/qido/studies").body
-    studies = json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
+    studies = server.get("/proxy/dicom/qido/studies").json
     found = {study["0020000D"]["Value"][0] for study in studies}
-    assert {str(pydicom.dcmread(file).StudyInstanceUID) for file in cines} == found
+    headers = [pydicom.dcmread(file) for file in cines]
+    assert {str(header.StudyInstanceUID) for header in headers} == found
+    one = headers[0]
+    place = f"studies/{one.StudyInstanceUID}/series/{one.SeriesInstanceUID}"
+    answer = server.get(f"/proxy/dicom/qido/{place}/metadata", Accept="application/dicom+json")
+    metadata = answer.json
+    assert metadata[0]["00080018"]["Value"] == [one.SOPInstanceUID], "OHIF asks the search service for it"
+    wanted = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
+    frame = server.get(f"/proxy/dicom/wado/{place}/instances/{one.SOPInstanceUID}/frames/2", Accept=wanted)
+    size = one.Rows * one.Columns * one.BitsAllocated // 8
+    assert frame.status == 200 and one.PixelData[size : 2 * size] in frame.body
+    packed = server.get("/proxy/dicom/qido/studies", Accept_Encoding="gzip")
+    assert packed.headers["content-encoding"] == "gzip" and json.loads(gzip.decompress(packed.body)) == studies
+    before = len(orthanc.get("/instances"))
+    assert server.get("/proxy/dicom/%252e%252e/instances").status == 400
+    assert server.request("DELETE", f"/proxy/dicom/wado/studies/{one.StudyInstanceUID}").status == 405
+    assert len(orthanc.get("/instances")) == before
 
 
 def test_names_that_are_none(begin: Callable[[], Server], cines: list[Path]) -> None:

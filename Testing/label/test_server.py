@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -170,11 +171,32 @@ def test_synthetic_xa_file(start, tmp_path: Path) -> None:
     assert (wanted == mask[..., 0].T).mean() > 0.995
 
 
-# Labels
+# Labels, on a server of their own, which begins every test without any
 
 
-def test_label_is_stored_and_read_back(start, studies: Path) -> None:
-    server = start(studies)
+@pytest.fixture(scope="module")
+def labelling(tmp_path_factory: pytest.TempPathFactory, angiograms: list[np.ndarray]) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("labelling") / "studies"
+    folder.mkdir()
+    for number, image in enumerate(angiograms[:4]):
+        (folder / f"frame{number}.png").write_bytes(png(image))
+    one = Server(folder, folder.parent / "server.log").start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def empty(labelling: Server) -> tuple[Server, Path]:
+    """The server and its studies."""
+    for number in range(4):
+        for tag in ("final", "original"):
+            labelling.request("DELETE", f"/datastore/label?id=frame{number}&tag={tag}")
+    assert labelling.get("/datastore/").json["label_tags"] == {}
+    return labelling, Path(labelling.studies)
+
+
+def test_label_is_stored_and_read_back(empty: tuple[Server, Path]) -> None:
+    server, studies = empty
     mask = np.zeros((128, 128), np.uint8)
     mask[20:40, 30:90] = 255
     assert server.label("frame1", "x.png", png(mask)).status == 200
@@ -186,8 +208,8 @@ def test_label_is_stored_and_read_back(start, studies: Path) -> None:
     assert server.post("/activelearning/first").json["id"] == "frame0"
 
 
-def test_label_of_another_kind_replaces_the_first(start, studies: Path) -> None:
-    server = start(studies)
+def test_label_of_another_kind_replaces_the_first(empty: tuple[Server, Path]) -> None:
+    server, studies = empty
     mask = np.zeros((128, 128), np.uint8)
     mask[20:40, 30:90] = 1
     server.label("frame1", "x.png", png(mask * 255))
@@ -200,23 +222,23 @@ def test_label_of_another_kind_replaces_the_first(start, studies: Path) -> None:
     assert server.get("/datastore/label?label=frame1&tag=final").body == buffer.getvalue()
 
 
-def test_new_files_of_the_folder_are_found(start, studies: Path, angiograms: list[np.ndarray]) -> None:
-    server = start(studies)
+def test_new_files_of_the_folder_are_found(empty: tuple[Server, Path], angiograms: list[np.ndarray]) -> None:
+    server, studies = empty
     (studies / "late.png").write_bytes(png(angiograms[4]))
     assert server.infer("late").status == 200
     (studies / "late.png").unlink()
     assert server.infer("late").status == 404
 
 
-def test_result_is_saved_as_original_on_request(start, studies: Path) -> None:
-    server = start(studies)
+def test_result_is_saved_as_original_on_request(empty: tuple[Server, Path]) -> None:
+    server, studies = empty
     assert server.infer("frame0", save_label=True).status == 200
     assert (studies / "labels" / "original" / "frame0.nrrd").is_file()
     assert server.get("/datastore/").json["completed"] == 0, "an original label is not a finished one"
 
 
-def test_batch(start, studies: Path) -> None:
-    server = start(studies)
+def test_batch(empty: tuple[Server, Path]) -> None:
+    server, studies = empty
     answer = server.post("/batch/infer/casr_net?images=unlabeled&run_sync=true", {"save_label": True})
     assert answer.status == 200, answer.body
     assert sorted(p.name for p in (studies / "labels" / "original").iterdir()) == [f"frame{i}.nrrd" for i in range(4)]

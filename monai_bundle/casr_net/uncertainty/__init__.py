@@ -6,6 +6,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "entropy": ["entropy_map", "entropy_score"],
         "platt": ["INTERCEPTS", "LogitCalibration", "SLOPES", "calibration_error", "fit_calibration"],
     },
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import torch
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
@@ -21,10 +22,11 @@ from monailabel.tasks.activelearning.random import Random
 
 from casr_net import __version__
 from casr_net.errors import CASRError, DataError
+from casr_net.files.dicomweb import DICOMwebArchive
 
 from .datastore import CASRDatastore
 from .inference import CASRDropoutTask, CASRInferTask
-from .pacs import PACSDatastore, make_client
+from .pacs import PACSDatastore
 from .requests import checked_image, checked_tag
 from .scoring import DisagreementScoring, DropoutScoring, TTAScoring
 from .state import StateFolder
@@ -46,15 +48,15 @@ class CASRLabelApp(MONAILabelApp):
         app_dir: folder of main.py; the bundle is the folder above it.
         studies: folder of images, or address of a DICOMweb server.
         conf: ``state_dir``: where published weights and runs are kept (default: ``.casr`` in the studies folder; for a
-            DICOMweb server a folder of the user's cache).
+            DICOMweb server a folder where the system keeps users' program states).
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.studies: str = studies
         self.bundle = str(Path(app_dir).resolve().parent)
         conf = conf or {}
-        calibration = Path(app_dir) / "calibration.json"
-        self.state = StateFolder(Path(conf.get("state_dir") or _default_state(studies)), calibration)
+        platt = Path(app_dir) / "calibration.json"
+        self.state = StateFolder(Path(conf.get("state_dir") or _default_state(studies)), platt)
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -69,17 +71,16 @@ class CASRLabelApp(MONAILabelApp):
         if not _is_address(self.studies):
             return CASRDatastore(self.studies)
         self.studies = self.studies.rstrip("/")
-        client = make_client(
+        archive = DICOMwebArchive(
             self.studies, settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD,
-            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX, wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
-            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+            qido=settings.MONAI_LABEL_QIDO_PREFIX, wado=settings.MONAI_LABEL_WADO_PREFIX,
+            stow=settings.MONAI_LABEL_STOW_PREFIX,
         )  # fmt: skip
-        return PACSDatastore(client, settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, self.state.folder / "images")
+        self.state.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # images of patients will lie in it
+        return PACSDatastore(archive, settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, self.state.folder / "images")
 
     def init_infers(self) -> dict[str, Any]:
-        self.task = CASRInferTask(
-            self.bundle, self.conf, self.state.published, calibration=lambda: self.state.calibration
-        )
+        self.task = CASRInferTask(self.bundle, self.conf, self.state.published, platt=lambda: self.state.platt)
         return {MODEL: self.task}
 
     def init_trainers(self) -> dict[str, Any]:
@@ -137,12 +138,13 @@ class CASRLabelApp(MONAILabelApp):
             raise DataError(
                 f"image {name!r}: {str(error).removeprefix(f'{path}: ').replace(path, 'the file')}"
             ) from error
-        label = file
-        if save:
+        if not save:
+            return {"label": file, "tag": tag, "file": file, "params": params}
+        try:
             label = store.save_label(image, file, tag, {"model": request["model"], "params": params})
+        finally:
             os.unlink(file)
-            file = store.get_label_uri(label, tag)
-        return {"label": label, "tag": tag, "file": None if save else file, "params": params}
+        return {"label": label, "tag": tag, "file": None, "params": params}
 
     def infer_wsi(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """MONAI Label's way for whole slide images, which looks at files before it asks; the same as :meth:`infer`."""
@@ -184,4 +186,4 @@ def _default_state(studies: str) -> Path:
     if not _is_address(studies):
         return Path(studies) / ".casr"
     name = hashlib.sha256(studies.rstrip("/").encode()).hexdigest()[:16]
-    return Path.home() / ".cache" / "casr_label" / name
+    return platformdirs.user_state_path("casr_label", appauthor=False) / name

@@ -2,93 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
 import os
 import shutil
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
-from filelock import FileLock
-from monailabel.datastore.local import LocalDatastore, LocalDatastoreModel
 
 from casr_net.errors import CASRError, DataError, UsageError
-from casr_net.files.atomic import PART, write_atomically
+from casr_net.files.atomic import write_atomically
 from casr_net.files.dicom import patient_id
 from casr_net.files.images import read_angiogram
 from casr_net.files.maps import write_map
 from casr_net.files.masks import read_mask
 
+from .index import IndexedFolder
 from .labels import FrameLabel, labelled_frames, received_label
-from .requests import EXTENSIONS, NotFoundError, checked_id, checked_tag
+from .requests import NotFoundError, checked_id, checked_tag
 
 __all__ = ["CASRDatastore"]
 
-logger = logging.getLogger(__name__)
 
-
-class CASRDatastore(LocalDatastore):
-    """Images beside each other in one folder, labels in ``labels/<tag>``, all names in ``datastore_v2.json``.
-
-    Args:
-        folder: made when it is not there.
-        read_only: change nothing but through requests.
-
-    Labels and the index are written under another name, synchronized to the disk and renamed, so that neither a killed
-    server nor a full disk leaves half of one. The index is read, changed and written under a lock, since training and
-    scoring run in processes of their own. New files of the folder are found when it is listed.
-    """
-
-    def __init__(self, folder: str | Path, read_only: bool = False) -> None:
-        self._guard = threading.RLock()
-        self._index_lock = FileLock(Path(folder) / ".casr-lock")
-        self._seen: tuple[float, ...] = ()
-        self._stamp: tuple[int, ...] = ()
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        _remove_parts(Path(folder))
-        super().__init__(str(folder), extensions=list(EXTENSIONS), auto_reload=False, read_only=read_only)
-        self._seen = self._times()
-
-    # Reading
-
-    def list_images(self) -> list[str]:
-        with self._looked():
-            return list(super().list_images())
-
-    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        with self._looked():
-            return list(super().get_unlabeled_images(label_tag, labels))
-
-    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        with self._looked():
-            return list(super().get_labeled_images(label_tag, labels))
-
-    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        with self._looked():
-            return list(super().datalist(full_path))
-
-    def status(self) -> dict[str, Any]:
-        with self._looked():
-            return dict(super().status())
-
-    def get_image_uri(self, image_id: str) -> str:
-        checked_id(image_id)
-        if image_id not in self._datastore.objects:
-            with self._looked():
-                pass
-        found = super().get_image_uri(image_id)
-        if not found:
-            raise NotFoundError(f"image {image_id!r}: not in the studies folder.")
-        return str(found)
-
-    def get_label_uri(self, label_id: str, label_tag: str) -> str:
-        return str(super().get_label_uri(checked_id(label_id), checked_tag(label_tag)))
+class CASRDatastore(IndexedFolder):
+    """Images and labels that are checked before they are stored, and written under another name, synchronized to the
+    disk and renamed."""
 
     def label(self, image_id: str, label_tag: str) -> FrameLabel | None:
         """The stored label of an image, or None.
@@ -187,88 +125,9 @@ class CASRDatastore(LocalDatastore):
         with self._change():
             super().update_label_info(checked_id(label_id), checked_tag(label_tag), _entries(info))
 
-    # The index
-
-    @contextlib.contextmanager
-    def _change(self) -> Iterator[None]:
-        """Nobody else changes the index meanwhile, and what others have changed before is known."""
-        with self._guard, self._index_lock:
-            self._init_from_datastore_file()
-            yield
-
-    @contextlib.contextmanager
-    def _looked(self) -> Iterator[None]:
-        """Files that have come or gone are seen, if a folder has changed, and what other processes have written."""
-        with self._guard:
-            if self._times() != self._seen:
-                self._reconcile_datastore()
-                self._seen = self._times()
-            else:
-                self._init_from_datastore_file()
-            yield
-
-    def _reconcile_datastore(self) -> None:
-        with self._change():
-            super()._reconcile_datastore()
-
-    def _times(self) -> tuple[float, ...]:
-        labels = Path(self._datastore.label_path(None))
-        folders = [
-            Path(self._datastore.image_path()),
-            labels,
-            *sorted(path for path in labels.glob("*") if path.is_dir()),
-        ]
-        return tuple(folder.stat().st_mtime_ns for folder in folders if folder.is_dir())
-
-    def _list_files(self, path: str, patterns: list[str]) -> dict[str, str]:
-        found = super()._list_files(path, patterns)
-        return {name: file for name, file in found.items() if not name.startswith(".")}
-
-    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
-        """Read the index if somebody else has written it. One that is damaged is kept under another name and made anew
-        from the files, so that no label is lost; only what was noted about them is."""
-        file = Path(self._datastore_config_path)
-        with self._guard, self._index_lock:
-            stamp = _stamp(file)
-            if stamp == self._stamp or not stamp:
-                return
-            try:
-                self._datastore = LocalDatastoreModel.model_validate_json(file.read_text(encoding="utf-8"))
-            except ValueError:
-                kept = file.with_name(f"{file.name}.broken-{time.strftime('%Y%m%d-%H%M%S')}")
-                os.replace(file, kept)
-                logger.error("%s: not a valid index; it is kept as %s and made anew from the files.", file, kept.name)
-                stamp = ()
-            self._datastore.base_path = self._datastore_path
-            self._stamp = stamp
-
-    def _update_datastore_file(self, lock: bool = True) -> None:
-        content = json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str)
-        target = Path(self._datastore_config_path)
-        with self._guard, self._index_lock:
-            write_atomically(target, lambda path: path.write_text(content, encoding="utf-8"), sync=True)
-            self._stamp = _stamp(target)
-
-
-def _stamp(file: Path) -> tuple[int, ...]:
-    """Changes whenever the file is replaced; empty when it is not there."""
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        return ()
-    return status.st_mtime_ns, status.st_ino, status.st_size
-
 
 def _copy(source: str, target: Path) -> None:
     write_atomically(target, lambda path: shutil.copyfile(source, path), sync=True)
-
-
-def _remove_parts(folder: Path) -> None:
-    """Remove what a killed process left half written; those that live may be writing."""
-    for left in folder.rglob(f"{PART}*"):
-        number = left.name.removeprefix(PART).partition("-")[0]
-        if not number.isdigit() or int(number) == os.getpid() or not psutil.pid_exists(int(number)):
-            left.unlink(missing_ok=True)
 
 
 def _entries(info: Any) -> dict[str, Any]:

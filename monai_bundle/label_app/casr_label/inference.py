@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
+import os
 import tempfile
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from monai.transforms import Compose
 from monailabel.tasks.infer.bundle import BundleInferTask
 
 from casr_net.errors import DataError, UsageError
-from casr_net.files.atomic import write_atomically
 from casr_net.files.dicom_seg import write_segmentation
-from casr_net.files.images import read_angiogram
+from casr_net.files.images import Angiogram, read_angiogram
 from casr_net.files.maps import write_map
+from casr_net.inference.predict import predict
 from casr_net.network.weights import sha256
+from casr_net.preprocessing.load import image_tensor
 from casr_net.refinement.transform import RefineVesselsd
+from casr_net.uncertainty.entropy import entropy_map, entropy_score
 
+from .locks import FairLock
 from .requests import RESULTS, checked_request, frame_choice
-from .state import Calibration
-from .uncertainty import entropy_map, entropy_score
+from .state import PlattRecord
 
 __all__ = ["CASRDropoutTask", "CASRInferTask", "FrameResult"]
 
+
+Step = Callable[[dict[Any, Any]], dict[Any, Any]]
 
 OPTIONS: dict[str, Any] = {"frame": "all", "threshold": 0.5, "refine": True, "result": list(RESULTS)}
 """Parameters of a request that clients show to their users, with their defaults; the first of a list is the default."""
@@ -63,7 +69,11 @@ class CASRInferTask(BundleInferTask):
         published: weights that are used as soon as they are there, in place of the bundle's; they are loaded anew when
             they change.
         dropout: probability of the decoder's dropout, see :class:`CASRDropoutTask`.
-        calibration: gives the one of the weights in use.
+        platt: gives the record of the weights in use.
+
+    Attributes:
+        alone: held while a frame is computed, so that requests take turns frame by frame; whoever holds it longer has
+            the task, its network and its transforms to himself.
     """
 
     def __init__(
@@ -72,20 +82,21 @@ class CASRInferTask(BundleInferTask):
         conf: dict[str, str],
         published: Path | None = None,
         dropout: float = 0.0,
-        calibration: Callable[[], Calibration] = Calibration,
+        platt: Callable[[], PlattRecord] = PlattRecord,
     ) -> None:
         super().__init__(path, conf, add_post_restore=False, dropout=dropout, load_strict=True)
         # The choice of a file by its name in a request is not offered: the published weights are the ones to be used.
         self._config.pop("model_filename", None)
         self._config.update(OPTIONS)
-        self.calibration = calibration
+        self.platt = platt
         # MONAI Label takes the last of these files that is there.
         self.path: list[str] = [*self.path, *([str(published)] if published is not None else [])]
-        # The bundle's configuration is parsed and instantiated anew for each request; two at once would mix it up.
-        self._one_at_a_time = threading.Lock()
+        self.alone = FairLock()
+        self._parts: dict[str, Any] = {}
 
     def __call__(self, request: Mapping[str, Any], callbacks: Any = None) -> tuple[str | None, dict[str, Any]]:
-        """Returns a temporary file with the result, and the parameters of the answer.
+        """Returns a temporary file with the result, and the parameters of the answer. MONAI Label's callbacks are not
+        used.
 
         Raises:
             UsageError: for a parameter that is not allowed; DataError: when the image cannot be used.
@@ -94,64 +105,116 @@ class CASRInferTask(BundleInferTask):
         if not isinstance(path, str):
             raise DataError("image: expected a file.")
         checked = checked_request(request)
-        source = read_angiogram(path)
+        source = read_angiogram(path)  # held as long as the request, so that a cine is opened once
         frames = frame_choice(request.get("frame"), source.frames, Path(path).name)
         extension = checked["result_extension"]
         if extension == ".dcm" and source.format != "dicom":
             raise UsageError("result_extension is '.dcm'; a DICOM Segmentation needs a DICOM image.")
         if extension == ".png" and len(frames) > 1:
             raise UsageError(f"result_extension is '.png', which holds one frame; {len(frames)} are asked for.")
-        results = [self.segment_frame(path, frame, checked, callbacks) for frame in frames]
-        sure = [self.calibration().single(one.probability) for one in results]
-        with tempfile.NamedTemporaryFile(suffix=extension, delete=False) as opened:
-            file = Path(opened.name)
-        if extension == ".dcm":
-            masks = {frame: one.mask for frame, one in zip(frames, results, strict=True)}
-            serial = sha256(self.weights)[:16]
-            write_atomically(file, lambda temporary: write_segmentation(temporary, path, masks, serial=serial))
-        else:
-            maps = {
-                "mask": [one.mask for one in results],
-                "probability": [one.probability for one in results],
-                "uncertainty": [entropy_map(one) for one in sure],
-            }
-            stack = np.stack(maps[checked["result"]], axis=-1)
-            write_atomically(file, lambda temporary: write_map(temporary, stack, source.affine))
+        platt = self.platt().single
+        maps, pixels, scores = [], [], []
+        for frame in frames:  # only what is asked for is kept: probabilities of a long cine would fill the memory
+            one = self.segment_frame(source, frame, checked)
+            sure = platt(one.probability)
+            pixels.append(int(one.mask.sum()))
+            scores.append(round(entropy_score(sure), 6))
+            maps.append(_chosen(checked["result"], one, sure))
+        with _private_file(extension) as file:
+            if extension == ".dcm":
+                masks = dict(zip(frames, maps, strict=True))
+                write_segmentation(file, path, masks, serial=sha256(self.weights)[:16])
+            else:
+                write_map(file, np.stack(maps, axis=-1), source.affine)
         answer = {
             "label_names": self.labels,
             "frames": frames,
-            "pixels": [int(one.mask.sum()) for one in results],
-            "uncertainty": [round(entropy_score(one), 6) for one in sure],
+            "pixels": pixels,
+            "uncertainty": scores,
             "result": checked["result"],
             "device": checked["device"],
             "centroids": {},
         }
         return str(file), answer
 
-    def segment_frame(self, path: str, frame: int, options: Mapping[str, Any], callbacks: Any = None) -> FrameResult:
-        """One frame through the bundle; ``options`` are those of :func:`requests.checked_request`."""
-        request = {**options, "image": path, "frame": frame, "skip_writer": True, "logging": "WARNING"}
-        with self._one_at_a_time:
-            _, data = super().__call__(request, callbacks)
-        mask, probability = (np.asarray(data[key].cpu()) for key in (self.key_pred, "probability"))
+    def segment_frame(
+        self,
+        image: str | Angiogram,
+        frame: int,
+        options: Mapping[str, Any],
+        before: Step | None = None,
+        after: Step | None = None,
+    ) -> FrameResult:
+        """One frame through the bundle, by :func:`casr_net.inference.predict`.
+
+        Args:
+            image: an open file, or its path.
+            frame: from 0.
+            options: those of :func:`requests.checked_request`.
+            before, after: change the dictionary of the frame before and after the network.
+
+        Raises:
+            DataError: when the frame cannot be used.
+        """
+        source = image if isinstance(image, Angiogram) else read_angiogram(image)
+        data: dict[Any, Any] = {"image": image_tensor(source.grey(frame), source.affine)}
+        with self.alone:
+            network = self._get_network(options["device"], None)
+            channels, inferer, post = (self._part(name) for name in ("channels", "inferer", "postprocessing"))
+            refined = _with_options(post, options)
+            done = predict(
+                data, Compose([channels, before or _same]), network, inferer, Compose([after or _same, refined]),
+                options["device"],
+            )  # fmt: skip
+        mask, probability = (np.asarray(done[key].cpu()) for key in ("pred", "probability"))
         return FrameResult((mask[0] > 0).astype(np.uint8), probability[0].astype(np.float32))
 
-    def post_transforms(self, data: Any = None) -> Sequence[Callable[..., Any]]:
-        """The bundle's, with the threshold and the refinement of the request."""
-        transforms = list(super().post_transforms(data))
-        for number, step in enumerate(transforms):
-            if isinstance(step, RefineVesselsd) and data is not None:
-                off = {} if data["refine"] else {"reconnect": False, "fill_pinholes": False, "remove_components": False}
-                # A copy: the configuration keeps its objects, and the next request must find them as they were.
-                changed = copy.copy(step)
-                changed.parameters = dataclasses.replace(step.parameters, threshold=data["threshold"], **off)
-                transforms[number] = changed
-        return transforms
+    def _part(self, name: str) -> Any:
+        """A component of the bundle's inference configuration; made once."""
+        if name not in self._parts:
+            self._parts[name] = self.bundle_config.get_parsed_content(name, instantiate=True)
+        return self._parts[name]
 
     @property
     def weights(self) -> Path:
         """The file that is used now."""
         return Path(self.get_path())
+
+
+def _same(data: dict[Any, Any]) -> dict[Any, Any]:
+    return data
+
+
+def _with_options(postprocessing: Compose, options: Mapping[str, Any]) -> Compose:
+    """A copy of the bundle's, with the threshold and the refinement of a request; other requests share the original."""
+    steps = []
+    for step in postprocessing.transforms:
+        if isinstance(step, RefineVesselsd):
+            parameters = dataclasses.replace(step.parameters, threshold=options["threshold"])
+            step = copy.copy(step)
+            step.parameters = parameters if options["refine"] else parameters.threshold_only()
+        steps.append(step)
+    return Compose(steps)
+
+
+def _chosen(result: str, one: FrameResult, sure: np.ndarray) -> np.ndarray:
+    """(X, Y) of what a request wants to have written."""
+    if result == "uncertainty":
+        return entropy_map(sure)
+    return one.mask if result == "mask" else one.probability
+
+
+@contextlib.contextmanager
+def _private_file(extension: str) -> Iterator[Path]:
+    """An empty temporary file to write into, which nobody else may read; it is removed on failure."""
+    descriptor, name = tempfile.mkstemp(suffix=extension)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o600)  # a writer may have replaced it
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 class CASRDropoutTask(CASRInferTask):

@@ -64,7 +64,8 @@ def received_label(
         return FrameLabel(found.stack(source.frames), found.frames, False)
     masks = _raw(file, source) if file.suffix.lower() == ".bin" else read_mask(file, source.frames > 1)
     _check_size(file, masks.shape, source)
-    named = info.get("frames", (info.get("params") or {}).get("frames"))
+    params = info.get("params")
+    named = info.get("frames", params.get("frames") if isinstance(params, Mapping) else None)
     if masks.shape[2] == source.frames:
         if source.frames == 1:
             frames = [0]
@@ -98,10 +99,13 @@ def labelled_frames(info: Mapping[str, Any], masks: np.ndarray) -> list[int]:
 
 def _raw(file: Path, source: Angiogram) -> np.ndarray:
     columns, rows = source.size
+    there = file.stat().st_size
+    frames, rest = divmod(there, columns * rows)
+    if rest or not 1 <= frames <= source.frames:
+        raise DataError(
+            f"{file}: {there} bytes; the image has {columns} x {rows} pixels, one byte each, {source.frames} frame(s)."
+        )
     values = np.fromfile(file, np.uint8)
-    frames, rest = divmod(values.size, columns * rows)
-    if rest or not frames:
-        raise DataError(f"{file}: {values.size} bytes; the image has {columns} x {rows} pixels, one byte each.")
     return values.reshape(frames, rows, columns).transpose(2, 1, 0) != 0
 
 

@@ -24,16 +24,16 @@ __all__ = [
 ]
 
 EXTENSIONS = (
-    "*.nii.gz", "*.nii", "*.nrrd", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.bmp", "*.dcm",
+    "*.nii.gz", "*.nii", "*.nrrd", "*.mha", "*.png", "*.jpg", "*.jpeg", "*.tif", "*.tiff", "*.bmp", "*.dcm",
 )  # fmt: skip
-"""Files of the studies folder that are images."""
+"""Files that are labels; which ones are images, casr_net tells."""
 RESULT_EXTENSIONS = (".nrrd", ".nii.gz", ".png", ".dcm")
 """Of results; ``.dcm`` is a DICOM Segmentation, of DICOM images only."""
 RESULTS = ("mask", "probability", "uncertainty")
 
 _ID = re.compile(r"[^/\\\x00-\x1f]{1,200}")
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}(\.[A-Za-z0-9.]{1,16})?")  # as tempfile names what MONAI Label has received
+_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}(\.[^/]{0,200})?")  # as tempfile names what MONAI Label has received
 
 
 class NotFoundError(DataError):

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
-from monailabel.tasks.infer.basic_infer import CallBackTypes
 
 from casr_net.errors import DataError
+from casr_net.evaluation.metrics import dice
 from casr_net.files.images import read_angiogram
+from casr_net.uncertainty.entropy import entropy_map, entropy_score
 
 from .inference import CASRInferTask
 from .requests import checked_request
 from .state import Embeddings
-from .uncertainty import disagreement, entropy_map, entropy_score
 
 __all__ = ["FLIPS", "DisagreementScoring", "DropoutScoring", "TTAScoring", "mirrored_mean"]
 
@@ -87,7 +87,7 @@ class TTAScoring(_Scoring):
     def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
         mean, vector = mirrored_mean(self.task, path, frame, options)
         self._embeddings.store(image_id, vector)
-        return entropy_score(self.task.calibration().tta(mean))
+        return entropy_score(self.task.platt().tta(mean))
 
 
 def mirrored_mean(
@@ -113,13 +113,15 @@ def _mirrored(
             data[key] = data[key].flip(axes) if axes else data[key]
         return data
 
-    network = task._get_network(options["device"], None)
-    hook = network.encoder.register_forward_hook(lambda _module, _input, output: vectors.append(_pooled(output)))
-    try:
-        callbacks = {CallBackTypes.PRE_TRANSFORMS: before, CallBackTypes.INFERER: after}
-        result = task.segment_frame(path, frame, options, callbacks)
-    finally:
-        hook.remove()
+    # The task's alone from before the hook is set until it is gone: it must see no other request's features, and the
+    # network must not be loaded anew in between.
+    with task.alone:
+        network = task._get_network(options["device"], None)
+        hook = network.encoder.register_forward_hook(lambda _module, _input, output: vectors.append(_pooled(output)))
+        try:
+            result = task.segment_frame(path, frame, options, before, after)
+        finally:
+            hook.remove()
     return result.probability, vectors[0]
 
 
@@ -136,8 +138,9 @@ class DropoutScoring(_Scoring):
         super().__init__("Mutual information over dropout runs", "casr_dropout", task)
 
     def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
-        torch.manual_seed(0)  # the same image has the same score
-        maps = np.stack([self.task.segment_frame(path, frame, options).probability for _ in range(self.RUNS)])
+        with self.task.alone:  # nobody else draws from the random numbers that make the dropout
+            torch.manual_seed(0)  # the same image has the same score
+            maps = np.stack([self.task.segment_frame(path, frame, options).probability for _ in range(self.RUNS)])
         mean = maps.mean(axis=0)
         information = float(np.maximum(entropy_map(mean) - entropy_map(maps).mean(axis=0), 0).sum())
         total = float(entropy_map(mean).sum() + mean.sum())
@@ -152,7 +155,7 @@ class DisagreementScoring(_Scoring):
 
     def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
         result = self.task.segment_frame(path, frame, {**options, "refine": True})
-        return disagreement(result.probability >= options["threshold"], result.mask)
+        return 1.0 - dice(result.probability >= options["threshold"], result.mask)
 
 
 def _pooled(output: Any) -> np.ndarray:

@@ -6,159 +6,151 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
+import shutil
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote
 
-__all__ = ["PathGuard", "UploadLimit", "main", "make_server"]
+__all__ = ["Options", "main", "make_server"]
 
 APP = Path(__file__).resolve().parents[1]
 MAX_UPLOAD_MB = 512
 """Of one request; a cine of 100 frames of 1024 x 1024 pixels of 16 bits has 200 MB. Our choice."""
+_EMPTY = "empty"
+_PRIVATE = "casr-label-"
+"""Begin of the name of the folder for temporary files, followed by the server's process number."""
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+@dataclass(frozen=True)
+class Options:
+    """What a server is started with.
 
-class UploadLimit:
-    """ASGI middleware: requests above a size get 413; what is announced as too large is not even received.
-
-    Args:
-        app: what follows.
-        limit: bytes of a request's body.
+    Attributes:
+        studies: folder of images, or address of a DICOMweb server.
+        host: interface.
+        port: on it.
+        state_dir: folder of weights and runs; "" for the default.
+        max_upload_mb: limit of one request.
+        token: that clients must send; "" for none.
+        hosts: further names of this server, separated by commas.
     """
 
-    def __init__(self, app: Any, limit: int) -> None:
-        self.app = app
-        self.limit = limit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self.limit:
-            await _refuse(
-                send, 413, f"the request has {length.decode('latin1')[:20]} bytes; the limit is {self.limit}."
-            )
-            return
-        received, over = 0, False
-
-        async def counted() -> MutableMapping[str, Any]:
-            nonlocal received, over
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.limit:
-                over = True
-                return {"type": "http.disconnect"}
-            return message
-
-        async def answered(message: MutableMapping[str, Any]) -> None:
-            if not over:
-                await send(message)
-
-        try:
-            await self.app(scope, counted, answered)
-        except Exception:
-            if not over:
-                raise
-        if over:
-            await _refuse(send, 413, f"the request has more than {self.limit} bytes, which is the limit.")
+    studies: str
+    host: str = "127.0.0.1"
+    port: int = 8000
+    state_dir: str = ""
+    max_upload_mb: int = MAX_UPLOAD_MB
+    token: str = ""
+    hosts: str = ""
 
 
-class PathGuard:
-    """ASGI middleware: names in addresses and queries that could lead out of a folder get 400.
+def make_server(options: Options) -> Any:
+    """MONAI Label's FastAPI application for this app, with middleware and error handlers.
 
-    Sending weights (``PUT /model``) is refused: they would replace the ones of the bundle, and are code to be trusted.
+    Raises:
+        UsageError: for a token or a host name that cannot be used.
     """
+    from .access import OriginGuard, TokenGuard, allowed_hosts, checked_token
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
+    token, hosts = checked_token(options.token, options.host), allowed_hosts(options.host, options.hosts)
+    _set_environment(options)
+    from fastapi.middleware.cors import CORSMiddleware
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            path = unquote(str(scope.get("raw_path", b"").decode("latin1") or scope["path"]))
-            query = parse_qsl(scope.get("query_string", b"").decode("latin1"), keep_blank_values=True)
-            bad = _leads_out(path.lstrip("/")) or path.startswith("//")
-            for name, value in query:
-                if _leads_out(value):
-                    await _refuse(send, 400, f"{name} is {value[:100]!r}: expected a name without a path.")
-                    return
-            if bad:
-                await _refuse(send, 400, "the address leads out of its folder.")
-                return
-            if path.startswith("/session") and any(name == "uncompress" for name, _ in query):
-                # Archives may hold paths that lead out of the folder where they are unpacked.
-                await _refuse(send, 400, "archives are not unpacked; send the image itself.")
-                return
-            if scope["method"] == "PUT" and path.startswith("/model"):
-                await _refuse(
-                    send, 403, "weights cannot be sent; train them here, or start the server with another bundle."
-                )
-                return
-        await self.app(scope, receive, send)
+    with contextlib.redirect_stdout(io.StringIO()):  # it would say that all origins are allowed
+        from monailabel.app import app
+    from monailabel.config import settings
+    from monailabel.endpoints import proxy
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    import casr_label.shim  # noqa: F401
+
+    from .guards import PathGuard, UploadLimit
+    from .proxy import add_proxy
+    from .threads import answer_in_threads
+
+    proxy.router.routes.clear()
+    answer_in_threads()
+    user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+    prefixes = {
+        "qido": settings.MONAI_LABEL_QIDO_PREFIX or "", "wado": settings.MONAI_LABEL_WADO_PREFIX or "",
+        "stow": settings.MONAI_LABEL_STOW_PREFIX or "",
+    }  # fmt: skip
+    archive = options.studies.rstrip("/") if _is_address(options.studies) else ""
+    add_proxy(app, archive, (user, password) if user else None, prefixes)
+    _add_errors(app)
+
+    # MONAI Label lets the pages of all sites in, with their users' cookies.
+    app.user_middleware = [one for one in app.user_middleware if one.cls is not CORSMiddleware]
+    origins = [str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS]
+    app.add_middleware(PathGuard)
+    app.add_middleware(UploadLimit, limit=options.max_upload_mb * 2**20)
+    if token:
+        app.add_middleware(TokenGuard, token=token)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]
+        )  # fmt: skip
+    app.add_middleware(OriginGuard, origins=origins)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)  # the first that is asked
+    return app
 
 
-def _leads_out(value: str) -> bool:
-    return value.startswith("/") or "\\" in value or "\x00" in value or ".." in value.split("/")
-
-
-async def _refuse(send: Send, status: int, text: str) -> None:
-    body = json.dumps({"detail": text}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
-    await send({"type": "http.response.body", "body": body})
-
-
-def make_server(studies: str, port: int, state_dir: str = "", max_upload_mb: int = MAX_UPLOAD_MB) -> Any:
-    """MONAI Label's FastAPI application for this app, with middleware and error handlers."""
-    environment = {
-        "MONAI_LABEL_APP_DIR": str(APP),
-        "MONAI_LABEL_STUDIES": studies,
-        "MONAI_LABEL_APP_CONF": json.dumps({"state_dir": state_dir} if state_dir else {}),
-        "MONAI_LABEL_SERVER_PORT": str(port),
-        "MONAI_LABEL_TRACKING_ENABLED": "false",
-    }
-    os.environ.update(environment)
+def _set_environment(options: Options) -> None:
+    """What MONAI Label, and the processes that it starts, read from the environment."""
+    os.environ.update(
+        {
+            "MONAI_LABEL_APP_DIR": str(APP), "MONAI_LABEL_STUDIES": options.studies,
+            "MONAI_LABEL_APP_CONF": json.dumps({"state_dir": options.state_dir} if options.state_dir else {}),
+            "MONAI_LABEL_SERVER_PORT": str(options.port), "MONAI_LABEL_TRACKING_ENABLED": "false",
+        }
+    )  # fmt: skip
     os.environ.setdefault("MONAI_LABEL_DICOMWEB_SEARCH_FILTER", json.dumps({"Modality": "XA"}))
     # Scores are made when they are asked for: each time would start a process after every question for a next image.
     os.environ.setdefault("MONAI_LABEL_AUTO_UPDATE_SCORING", "false")
+    os.environ.setdefault("MONAI_LABEL_SESSION_PATH", str(Path(tempfile.gettempdir()) / "sessions"))
     paths = [str(APP), str(APP.parent), *filter(None, [os.environ.get("PYTHONPATH", "")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # of the processes for training, scoring and batches
-    for folder in (str(APP), str(APP.parent)):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
 
+
+def _add_errors(app: Any) -> None:
+    """What each error is answered with: the reason, as one line."""
     from fastapi import Request
     from fastapi.responses import JSONResponse
-    from monailabel.app import app
     from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException, MONAILabelException
+    from pydantic import ValidationError
+    from starlette.exceptions import HTTPException
 
-    import casr_label.shim  # noqa: F401
     from casr_net.errors import CASRError, WeightsError
+    from casr_net.files.dicomweb import PACSError
 
-    from .pacs import PACSError
     from .requests import NotFoundError
 
     def answer(status: int) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
         async def handler(_request: Request, error: Exception) -> JSONResponse:
-            return JSONResponse({"detail": str(getattr(error, "msg", error))}, status_code=status)
+            text = " ".join(str(getattr(error, "msg", error)).split())
+            return JSONResponse({"detail": text}, status_code=status)
 
         return handler
 
+    async def of_monai_label(_request: Request, error: HTTPException) -> JSONResponse:
+        # With 500 it answers requests that lack something, or ask for what only its other datastores can do.
+        status = 400 if error.status_code == 500 else error.status_code
+        return JSONResponse({"detail": error.detail}, status_code=status, headers=error.headers)
+
     for kind, status in (
-        (CASRError, 400), (NotFoundError, 404), (WeightsError, 500), (PACSError, 502), (json.JSONDecodeError, 400),
+        (CASRError, 400), (NotFoundError, 404), (WeightsError, 503), (PACSError, 502), (json.JSONDecodeError, 400),
         (MONAILabelException, 400), (ImageNotFoundException, 404), (LabelNotFoundException, 404),
+        (ValidationError, 400),
     ):  # fmt: skip
         app.add_exception_handler(kind, answer(status))
-    app.add_middleware(PathGuard)
-    app.add_middleware(UploadLimit, limit=max_upload_mb * 2**20)
-    return app
+    app.add_exception_handler(HTTPException, of_monai_label)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -169,18 +161,71 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--state", default="", help="folder of weights and runs (default: .casr in the studies folder)")
     parser.add_argument("--max-upload-mb", type=int, default=MAX_UPLOAD_MB, help="limit of one request")
-    options = parser.parse_args(arguments)
-    studies = options.studies
-    if not studies.startswith(("http://", "https://")):
+    given = parser.parse_args(arguments)
+    for folder in (str(APP), str(APP.parent)):  # this package, and casr_net in the bundle
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    studies = given.studies
+    if not _is_address(studies):
         if not Path(studies).is_dir():
             print(f"casr_label: {studies}: no such folder.", file=sys.stderr)
             return 2
         studies = str(Path(studies).resolve())
-    if not 1 <= options.port <= 65535 or options.max_upload_mb < 1:
-        print(f"casr_label: port {options.port}: expected 1 to 65535; limit in MB: 1 or more.", file=sys.stderr)
+    if not 1 <= given.port <= 65535 or given.max_upload_mb < 1:
+        print(f"casr_label: port {given.port}: expected 1 to 65535; limit in MB: 1 or more.", file=sys.stderr)
         return 2
+    options = Options(
+        studies, given.host, given.port, str(Path(given.state).resolve()) if given.state else "", given.max_upload_mb,
+        os.environ.get("CASR_LABEL_TOKEN", ""), os.environ.get("CASR_LABEL_HOSTS", ""),
+    )  # fmt: skip
     import uvicorn
 
-    server = make_server(studies, options.port, options.state, options.max_upload_mb)
-    uvicorn.run(server, host=options.host, port=options.port, log_level="info")
+    from casr_net.errors import UsageError
+
+    private = _private_folder()
+    try:
+        server = make_server(options)
+        # MONAI Label looks whether a label's name is that of a file, and removes it then: here, nothing is.
+        (private / _EMPTY).mkdir()
+        os.chdir(private / _EMPTY)
+        uvicorn.run(server, host=options.host, port=options.port, log_level="info", server_header=False)
+    except UsageError as error:
+        print(f"casr_label: {error}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        os.chdir("/")
+        _remove(private)
     return 0
+
+
+def _private_folder() -> Path:
+    """A folder for all temporary files of this server, which nobody else can enter; what killed servers have left is
+    removed."""
+    import psutil
+
+    for left in Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*-*"):
+        number = left.name.removeprefix(_PRIVATE).partition("-")[0]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            _remove(left)
+    made = Path(tempfile.mkdtemp(prefix=f"{_PRIVATE}{os.getpid()}-"))
+    tempfile.tempdir = str(made)
+    return made
+
+
+def _remove(private: Path) -> None:
+    """Remove a server's folder, but for the empty one in it as long as a training that outlives the server works there:
+    a process whose working directory is gone cannot even tell where it is."""
+    import psutil
+
+    with contextlib.suppress(OSError):  # of another user
+        for entry in private.iterdir():
+            if entry.is_dir() and entry.name != _EMPTY:
+                shutil.rmtree(entry, ignore_errors=True)
+            elif not entry.is_dir():
+                entry.unlink(missing_ok=True)
+    if str(private / _EMPTY) not in {process.info["cwd"] for process in psutil.process_iter(["cwd"])}:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _is_address(studies: str) -> bool:
+    return studies.startswith(("http://", "https://"))

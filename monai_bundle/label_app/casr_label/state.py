@@ -21,8 +21,8 @@ __all__ = ["Embeddings", "StateFolder"]
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Of a version of the weights; where nothing is known, nothing is changed.
+class PlattRecord:
+    """The calibrations of probabilities (Platt) of a version of the weights; where nothing is known, nothing changes.
 
     Attributes:
         single: of the probabilities of one run of the network.
@@ -33,9 +33,9 @@ class Calibration:
     tta: LogitCalibration = field(default_factory=LogitCalibration)
 
     @staticmethod
-    def of_record(record: Mapping[str, Any]) -> Calibration:
+    def of_record(record: Mapping[str, Any]) -> PlattRecord:
         """From what :meth:`record` gives."""
-        return Calibration(**{kind: LogitCalibration(**record[kind]) for kind in ("single", "tta") if kind in record})
+        return PlattRecord(**{kind: LogitCalibration(**record[kind]) for kind in ("single", "tta") if kind in record})
 
     def record(self) -> dict[str, dict[str, float]]:
         """For a JSON file, rounded."""
@@ -78,12 +78,12 @@ class StateFolder:
 
     Args:
         folder: made when something is learned.
-        calibration: file with the calibration of version 0, as ``experiments/calibration.py`` writes it.
+        platt: file with the record of version 0, as ``experiments/calibration.py`` writes it.
     """
 
-    def __init__(self, folder: Path, calibration: Path | None = None) -> None:
+    def __init__(self, folder: Path, platt: Path | None = None) -> None:
         self.folder = folder
-        self._first = calibration
+        self._first = platt
         self.published = folder / "published.pt"
         self.versions = folder / "versions"
         self.run = folder / "run"
@@ -102,13 +102,13 @@ class StateFolder:
             return 0
 
     @property
-    def calibration(self) -> Calibration:
+    def platt(self) -> PlattRecord:
         """Of the version that is used."""
         number = self.current
         file = self._file(number).with_suffix(".json") if number else self._first
         if file is None or not file.is_file():
-            return Calibration()
-        return Calibration.of_record(json.loads(file.read_text(encoding="utf-8")).get("calibration", {}))
+            return PlattRecord()
+        return PlattRecord.of_record(json.loads(file.read_text(encoding="utf-8")).get("calibration", {}))
 
     def add(self, weights: Path, record: dict[str, Any]) -> int:
         """Keep weights as a new version; they are not used yet."""

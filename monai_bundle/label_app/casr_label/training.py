@@ -17,6 +17,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.bundle import BundleTrainTask
 
 from casr_net.errors import UsageError
+from casr_net.evaluation.metrics import dice
 from casr_net.files.atomic import write_atomically
 from casr_net.uncertainty.platt import fit_calibration
 
@@ -24,7 +25,7 @@ from .cases import Case, final_cases, held_out
 from .inference import CASRInferTask
 from .requests import checked_request
 from .scoring import mirrored_mean
-from .state import Calibration, StateFolder
+from .state import PlattRecord, StateFolder
 
 __all__ = ["DEFAULTS", "CASRTrainTask"]
 
@@ -117,7 +118,7 @@ class CASRTrainTask(BundleTrainTask):
             "dice_before": round(before, 6), "dice_after": round(after, 6), "published": published,
             "base": self.state.current, "resumed": resumed, "train": [case.name for case in train],
             "held": [case.name for case in held], "left_out": skipped, "options": options,
-            "calibration": self._calibration(task, held, device).record(),
+            "calibration": self._platt(task, held, device).record(),
         }  # fmt: skip
         number = self.state.add(weights, record)
         if published:
@@ -195,16 +196,16 @@ class CASRTrainTask(BundleTrainTask):
     def _dice(self, task: CASRInferTask, cases: list[Case], device: str) -> float:
         """Mean Dice of an inference task, contour refinement on, over held frames; 1 where both are empty."""
         options = checked_request({"device": device})
-        return float(np.mean([_dice(task.segment_frame(c.image, c.frame, options).mask, c.mask()) for c in cases]))
+        return float(np.mean([dice(task.segment_frame(c.image, c.frame, options).mask, c.mask()) for c in cases]))
 
-    def _calibration(self, task: CASRInferTask, cases: list[Case], device: str) -> Calibration:
+    def _platt(self, task: CASRInferTask, cases: list[Case], device: str) -> PlattRecord:
         if len(cases) < CALIBRATION_CASES:
-            return self.state.calibration
+            return self.state.platt
         options = {**checked_request({"device": device}), "refine": False}
         labels = [case.mask() for case in cases]
         single = [task.segment_frame(case.image, case.frame, options).probability for case in cases]
         tta = [mirrored_mean(task, case.image, case.frame, options)[0] for case in cases]
-        return Calibration(fit_calibration(single, labels), fit_calibration(tta, labels))
+        return PlattRecord(fit_calibration(single, labels), fit_calibration(tta, labels))
 
 
 def _checked(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,11 +223,6 @@ def _checked(request: Mapping[str, Any]) -> dict[str, Any]:
             f"rollback is {str(options['rollback'])[:50]!r}; expected the number of a version, 0 for the first."
         )
     return options
-
-
-def _dice(mask: np.ndarray, wanted: np.ndarray) -> float:
-    total = int(mask.sum()) + int(wanted.sum())
-    return 1.0 if total == 0 else 2.0 * int((mask.astype(bool) & wanted).sum()) / total
 
 
 def _say(text: str) -> None:

@@ -1,13 +1,10 @@
-"""How sure the network is of a frame: maps and one number.
-
-All scores lie between 0 (sure) and 1, and grow with uncertainty.
-"""
+"""How sure the network is of a frame: entropy of its probabilities, as a map and as one number."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["disagreement", "entropy_map", "entropy_score"]
+__all__ = ["entropy_map", "entropy_score"]
 
 
 def entropy_map(probability: np.ndarray) -> np.ndarray:
@@ -17,17 +14,11 @@ def entropy_map(probability: np.ndarray) -> np.ndarray:
 
 
 def entropy_score(probability: np.ndarray) -> float:
-    """Share of the entropy in what may be vessel: sum of the entropy over the sum of entropy and probability.
+    """Share of the entropy in what may be vessel, from 0 (sure) to 1: sum of the entropy over the sum of entropy and
+    probability.
 
     The mean over the image would be small for small vessel trees, however unsure the network is of them. Our choice.
     """
     entropy = float(entropy_map(probability).sum())
     total = entropy + float(probability.sum())
     return entropy / total if total > 0 else 0.0
-
-
-def disagreement(raw: np.ndarray, refined: np.ndarray) -> float:
-    """1 - Dice between the thresholded map and what contour refinement makes of it; 0 when both are empty."""
-    a, b = raw > 0, refined > 0
-    total = int(a.sum()) + int(b.sum())
-    return 0.0 if total == 0 else 1.0 - 2.0 * int((a & b).sum()) / total
