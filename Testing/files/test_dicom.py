@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
+from makers.dicoms import xa as xa_object
+from pydicom.dataset import Dataset
+from pydicom.uid import RLELossless
 
 from casr_net.errors import DataError
 from casr_net.files.images import Angiogram, read_angiogram
 
-XA = "1.2.840.10008.5.1.4.1.1.12.1"
 FRAMES = (np.arange(40 * 60).reshape(1, 40, 60) % 200 + np.array([0, 20, 50]).reshape(3, 1, 1)).astype(np.uint16)
 
 
@@ -26,23 +26,8 @@ def shown_range(image: Angiogram) -> tuple[float, float]:
 
 
 def xa(frames: np.ndarray = FRAMES, **attributes: object) -> Dataset:
-    """A minimal XA object; pass None to leave an attribute out."""
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = XA
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
-    data.Modality, data.PhotometricInterpretation = "XA", "MONOCHROME2"
-    data.SamplesPerPixel, data.Rows, data.Columns = 1, frames.shape[1], frames.shape[2]
-    data.NumberOfFrames = len(frames)
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 10, 9, 0
-    data.PixelData = frames.astype("<u2").tobytes()
-    for name, value in attributes.items():
-        if value is None:
-            delattr(data, name)
-        else:
-            setattr(data, name, value)
-    return data
+    """A minimal XA object of 10 bits; pass None to leave an attribute out."""
+    return xa_object(frames, 10, **attributes)
 
 
 def write(path: Path, data: Dataset) -> Path:

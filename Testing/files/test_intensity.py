@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
+from makers.dicoms import xa as xa_object
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from casr_net.errors import DataError
 from casr_net.files.images import Angiogram, read_angiogram
-from casr_net.files.intensity import Ramp, Sigmoid, luminance, percentile_range, window
+from casr_net.files.intensity import luminance, percentile_range
+from casr_net.files.transfer import Ramp, Sigmoid, window
 
-XA, SECONDARY_CAPTURE, ENHANCED_XA = (
-    "1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.12.1.1",
-)  # fmt: skip
+XA, SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.7"
+ENHANCED_XA = "1.2.840.10008.5.1.4.1.1.12.1.1"
 STORED = (np.arange(40 * 60).reshape(40, 60) * 400 // 2400 + 300).astype(np.uint16)  # 300 to 699, all values
 
 
@@ -36,20 +36,8 @@ def table(first: int, entries: np.ndarray, bits: int = 16) -> Dataset:
 
 
 def xa(path: Path, stored: np.ndarray = STORED, **attributes: Any) -> Path:
-    frames = stored[None] if stored.ndim == 2 else stored
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = attributes.pop("SOPClassUID", XA)
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
-    data.Modality, data.PhotometricInterpretation, data.SamplesPerPixel = "XA", "MONOCHROME2", 1
-    data.NumberOfFrames, data.Rows, data.Columns = frames.shape
-    data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
-    data.PixelRepresentation = int(stored.dtype.kind == "i")
-    data.PixelData = frames.tobytes()
-    for name, value in attributes.items():
-        setattr(data, name, value)
-    data.save_as(path, enforce_file_format=True)
+    made = xa_object(stored[None] if stored.ndim == 2 else stored, **attributes)
+    made.save_as(path, enforce_file_format=True)
     return path
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID
 
 try:
     from pydicom.pixels import apply_color_lut
@@ -20,13 +20,14 @@ except ImportError:  # pydicom 2.4, which MONAI Label 0.8.5 needs
     from pydicom.pixel_data_handlers.util import apply_color_lut  # type: ignore[no-redef]
 
 from ..errors import DataError, shown
-from .dicom_display import display_of, has_own_displays, numbers, text
+from .dicom_display import display_of, has_own_displays, numbers
 from .dicom_frames import DicomFrames, read_header
 from .frames import FrameSource, Opened
 from .geometry import LPS_TO_RAS
 from .intensity import Display
+from .pixeldata.header import text
 
-__all__ = ["open_dicom", "open_xray", "patient_id", "save_dicom", "set_encoding"]
+__all__ = ["open_xray", "patient_id", "save_dicom", "set_encoding"]
 
 _PYDICOM_2 = int(pydicom.__version__.split(".")[0]) < 3  # which MONAI Label 0.8.5 needs
 PROJECTION_MODALITIES = {"XA", "RF", "DX", "CR", "XC", "OT", "SC", ""}
@@ -102,27 +103,6 @@ class PaletteFrames:
         self._indices.close()
 
 
-def open_dicom(path: Path) -> Dataset:
-    """Parse a file; old archives hold objects without preamble, or without a stated transfer syntax.
-
-    Raises:
-        DataError: when the file is no DICOM file.
-    """
-    try:
-        data = pydicom.dcmread(path)
-    except InvalidDicomError as error:
-        data = pydicom.dcmread(path, force=True)
-        if "Rows" not in data or "PixelData" not in data:
-            raise DataError(f"{path}: not a DICOM file (no DICM marker, no image).") from error
-    if "TransferSyntaxUID" not in data.file_meta:
-        implicit, little = _encoding(data)
-        if not little:
-            data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
-        else:
-            data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    return data
-
-
 def patient_id(path: str | Path) -> str:
     """PatientID of a DICOM file; empty where it has none, or where the file is of another kind."""
     try:
@@ -147,13 +127,6 @@ def set_encoding(data: Dataset) -> None:
     data.preamble = b"\0" * 128
     if _PYDICOM_2:
         data.is_little_endian, data.is_implicit_VR = True, False
-
-
-def _encoding(data: Dataset) -> tuple[bool | None, bool | None]:
-    """Whether the file was read as implicit VR, and as little endian; pydicom 2.4 has other names for it."""
-    if hasattr(data, "original_encoding"):
-        return data.original_encoding
-    return data.read_implicit_vr, data.read_little_endian
 
 
 def _affine(data: Dataset) -> tuple[np.ndarray, list[str]]:

@@ -11,9 +11,11 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from ..errors import shown
-from .intensity import Display, LookupTable, Rescale, Transfer, window
+from .intensity import Display
+from .pixeldata.header import text
+from .transfer import AS_STORED, LookupTable, Rescale, Transfer, window
 
-__all__ = ["display_of", "group_item", "has_own_displays", "numbers", "text"]
+__all__ = ["display_of", "group_item", "has_own_displays", "numbers"]
 
 _XRAY_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.12.1",  # X-Ray Angiographic Image Storage
@@ -40,7 +42,7 @@ def display_of(data: Dataset, frame: int = 0, stored_bits: int = 0) -> tuple[Dis
     warnings: list[str] = []
     modality = modality_of(data, frame, warnings)
     signed = whole(data, "PixelRepresentation") == 1
-    plain = isinstance(modality, Rescale) and modality == Rescale()
+    plain = isinstance(modality, Rescale) and modality == AS_STORED
     properties = group_item(data, frame, "FramePixelDataPropertiesSequence", "PixelIntensityRelationship")
     return Display(
         modality=modality,
@@ -220,12 +222,3 @@ def whole(data: Dataset, keyword: str) -> int | None:
     """An attribute of one whole number; None when it is absent or no such number."""
     found = numbers(data, keyword)[:1]
     return int(found[0]) if found and math.isfinite(found[0]) else None
-
-
-def text(data: Dataset, keyword: str) -> str:
-    """An attribute of one text; empty when it is absent or damaged."""
-    try:
-        value = data.get(keyword)
-    except Exception:
-        return ""
-    return str(value or "").strip(" \0")

@@ -21,7 +21,8 @@ from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from ..errors import DataError, UsageError
-from .dicom import open_dicom, save_dicom, set_encoding
+from .dicom import save_dicom, set_encoding
+from .dicom_frames import read_header
 from .segmentations import SEGMENTATION_STORAGE, DicomSegmentation, parse_segmentation
 
 __all__ = ["SEGMENTATION_STORAGE", "DicomSegmentation", "make_segmentation", "parse_segmentation", "write_segmentation"]
@@ -67,7 +68,7 @@ def make_segmentation(
     Raises:
         UsageError: for no mask, or another algorithm type; DataError: when a mask does not fit to the source.
     """
-    data = source if isinstance(source, Dataset) else open_dicom(Path(source))
+    data = source if isinstance(source, Dataset) else read_header(Path(source))[0]
     if algorithm not in ALGORITHM_TYPES:
         raise UsageError(f"algorithm is {algorithm!r}; known are {', '.join(ALGORITHM_TYPES)}.")
     if not masks:
