@@ -96,7 +96,7 @@ def test_fresh_slicer_asks_once_and_installs_torch_first():
     logic, front = make(SLICER_510)
     outcome = logic.ensure()
     others = ["monai>=1.6", "pytorch-ignite>=0.5.1", "scikit-image>=0.24", "opencv-python-headless>=4.10.0.84"]
-    others += ["lazy-loader>=0.4", "python-gdcm>=3.0.24.1", "nibabel>=5.3"]
+    others += ["lazy-loader>=0.4", "python-gdcm>=3.2.1", "nibabel>=5.3"]
     assert [call[0] for call in front.calls] == ["torch", "pip"]
     assert front.calls[0] == ("torch", False, ">=2.8")
     assert front.calls[1][1] == others and front.calls[1][3] == "CASR-Net"

@@ -120,7 +120,7 @@ def guarded(shared_studies: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         environment=environment, headers={"Authorization": f"Bearer {TOKEN}"},
     ).start()  # fmt: skip
     yield one
-    one.kill()
+    one.stop()
 
 
 @pytest.mark.parametrize(

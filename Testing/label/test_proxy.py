@@ -42,7 +42,7 @@ def behind(pacs: FakePACS, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     headers = {"Authorization": "Bearer a-token-of-the-server", "Cookie": "casr_label=x"}
     one = Server(pacs.url, folder / "server.log", environment=environment, headers=headers).start()
     yield one
-    one.kill()
+    one.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -182,7 +182,7 @@ def labelling(tmp_path_factory: pytest.TempPathFactory, angiograms: list[np.ndar
         (folder / f"frame{number}.png").write_bytes(png(image))
     one = Server(folder, folder.parent / "server.log").start()
     yield one
-    one.kill()
+    one.stop()
 
 
 @pytest.fixture

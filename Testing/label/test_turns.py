@@ -39,7 +39,7 @@ def running(place: Path, angiograms: list[np.ndarray]) -> Iterator[Server]:
     environment = {"TMPDIR": str(place / "temporary")}
     one = Server(place / "studies", place / "server.log", environment=environment, folder=place / "working").start()
     yield one
-    one.kill()
+    one.stop()
 
 
 def private(place: Path) -> Path:
