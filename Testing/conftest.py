@@ -39,6 +39,15 @@ def draw_vessels(columns: int = 160, rows: int = 128, seed: int = 0) -> tuple[np
     return np.clip(image, 0, 255).astype(np.uint8), mask > 0
 
 
+@pytest.fixture(autouse=True)
+def messages_as_before() -> Iterator[None]:
+    """The command line sets up its own way for messages; the next test finds the usual one."""
+    logger = logging.getLogger("casr_net")
+    handlers, propagate, level = list(logger.handlers), logger.propagate, logger.level
+    yield
+    logger.handlers, logger.propagate, logger.level = handlers, propagate, level
+
+
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     return BUNDLE
