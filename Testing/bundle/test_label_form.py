@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from casr_net.refinement.fieldmask import LabelSliced
+from casr_net.inference.label_form import LabelSliced
 
 AFFINE = torch.diag(torch.tensor([-0.3, -0.25, 1.0, 1.0], dtype=torch.float64))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import shutil
 import tempfile
@@ -66,12 +67,26 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def _write_by_itk(path: Path, stack: np.ndarray, affine: np.ndarray) -> None:
+    cine, nrrd = stack.shape[-1] > 1, path.suffix == ".nrrd"
+    with tempfile.TemporaryDirectory(prefix="casr-") as folder:
+        # ITK takes names of valid UTF-8 only, and goes by the ending.
+        plain = Path(folder) / f"map{path.suffix}"
+        try:
+            _save_image(plain, stack[..., :1] if cine and nrrd else stack, affine)
+        except RuntimeError as error:
+            raise OSError(f"SimpleITK cannot write it to {folder}") from error
+        if cine and nrrd:
+            _write_list(path, plain.read_bytes().split(b"\n\n", 1)[0], stack)
+        else:
+            shutil.copyfile(plain, path)
+
+
+def _save_image(path: Path, stack: np.ndarray, affine: np.ndarray) -> None:
     import SimpleITK
 
-    cine, nrrd = stack.shape[-1] > 1, path.suffix == ".nrrd"
     lps = LPS_TO_RAS @ affine  # its own inverse
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    axes = 4 if cine and not nrrd else 3
+    axes = 4 if stack.shape[-1] > 1 else 3
     direction, origin = np.eye(axes), lps[:3, 3].tolist()
     direction[:3, :3] = lps[:3, :3] / spacing
     image = SimpleITK.GetImageFromArray((stack[:, :, None, :] if axes == 4 else stack).T, isVector=False)
@@ -80,23 +95,16 @@ def _write_by_itk(path: Path, stack: np.ndarray, affine: np.ndarray) -> None:
     image.SetDirection(direction.ravel().tolist())
     if axes == 4:
         image.SetMetaData("Kinds", "domain domain domain list")
-    with tempfile.TemporaryDirectory(prefix="casr-") as folder:
-        # ITK takes names of valid UTF-8 only, and goes by the ending.
-        plain = Path(folder) / f"map{path.suffix}"
-        try:
-            SimpleITK.WriteImage(image, str(plain), useCompression=True)
-        except RuntimeError as error:
-            raise OSError(f"SimpleITK cannot write it to {folder}") from error
-        if cine and nrrd:
-            _list_frames(plain, stack.shape)
-        shutil.copyfile(plain, path)
+    SimpleITK.WriteImage(image, str(path), useCompression=True)
 
 
-def _list_frames(path: Path, shape: tuple[int, ...]) -> None:
-    """Turn the slices of a NRRD file into a list of frames. ITK writes an axis that is no length in its newest releases
-    alone; older ones write a header that they cannot read."""
-    header, values = path.read_bytes().split(b"\n\n", 1)
-    columns, rows, frames = shape
+def _write_list(path: Path, header: bytes, stack: np.ndarray) -> None:
+    """Write a NRRD file of a list of frames, one after the other, with the header of its first frame.
+
+    ITK would copy the whole stack, which of a long cine is larger than the memory, and writes an axis that is no length
+    in its newest releases alone; older ones write a header that they cannot read.
+    """
+    columns, rows, frames = stack.shape
     changed = {
         b"dimension": b"4",
         b"sizes": f"{columns} {rows} 1 {frames}".encode(),
@@ -107,4 +115,8 @@ def _list_frames(path: Path, shape: tuple[int, ...]) -> None:
         name, _, value = line.partition(b": ")
         value = value + b" none" if name == b"space directions" else changed.get(name, value)
         lines.append(line if line.startswith(b"#") or not value else name + b": " + value)
-    path.write_bytes(b"\n".join(lines) + b"\n\n" + values)
+    with open(path, "wb") as stream:
+        stream.write(b"\n".join(lines) + b"\n\n")
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=stream, mtime=0) as packed:
+            for index in range(frames):
+                packed.write(np.asfortranarray(stack[..., index]).T.data)

@@ -6,10 +6,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "device": ["resolve_device"],
+        "label_form": ["LabelSliced"],
         "bundle": ["build", "bundle_root", "config_files", "expected_error", "load_parser"],
         "predict": ["FrameInferer", "predict"],
         "record": ["RunReport"],
-        "run": ["FrameDataset", "SaveResults", "resolve_device", "run_inference", "wanted_items"],
+        "run": ["FrameDataset", "SaveResults", "run_inference", "wanted_items"],
         "segmenter": ["Segmentation", "Segmenter"],
         "settings": ["SETTINGS", "check_keys", "check_settings"],
     },

@@ -23,28 +23,12 @@ from ..files.results import ResultWriter
 from .origin import fingerprint
 from .record import RunReport
 
-__all__ = ["FrameDataset", "SaveResults", "resolve_device", "run_inference", "wanted_items"]
+__all__ = ["FrameDataset", "SaveResults", "run_inference", "wanted_items"]
 
 logger = logging.getLogger("casr_net")
 
 MUCH = 0.5
 """Share of the exposed field that may be black or white by the grey range before it is said. Our choice."""
-
-
-def resolve_device(name: str = "auto") -> torch.device:
-    """Device by name: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:<index>".
-
-    Raises:
-        UsageError: for another name, or a device that this machine lacks.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
-        raise UsageError(f"device is {name!r}; known are auto, cpu, cuda and cuda:<index>.")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device {name!r} is not there; this machine has {torch.cuda.device_count()} CUDA devices.")
-    return torch.device(name)
 
 
 def wanted_items(inputs: Inputs, writer: ResultWriter, report: RunReport) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "contours": ["RefinementParameters", "fill_pinholes", "reconnect", "refine", "remove_components"],
-        "fieldmask": ["LabelSliced", "MaskOutsideFieldd"],
+        "fieldmask": ["MaskOutsideFieldd"],
         "reconnection": ["Bridge", "BridgeLimits", "VesselEnds", "draw_bridges", "find_bridges", "vessel_ends"],
         "transform": ["RefineVesselsd"],
     },

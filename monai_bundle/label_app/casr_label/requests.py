@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from casr_net.errors import DataError, UsageError
-from casr_net.inference.run import resolve_device
+from casr_net.inference.device import resolve_device
 
 __all__ = [
     "EXTENSIONS",
