@@ -1,0 +1,377 @@
+"""The vessel tree of a mask: who branches from whom, along which line, how wide; crossings, catheter and root told.
+
+mask -> skeleton -> net of lines -> spurs cut, ends led to the outline, gaps joined -> crossings parted -> catheter, root
+-> forest. All lengths are in pixels; what a pixel measures in the patient is the business of
+:mod:`casr_net.vessels.scale`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from ..errors import DataError, UsageError, shown
+from .catheter import mark_catheter
+from .crossings import part_crossings
+from .net import Net, arc, middle
+from .pruning import join_ends, lead_to_outline, prune_spurs
+from .roots import find_root
+from .skeleton import local_radius, trace_skeleton, vessel_skeleton
+
+__all__ = ["SNAP", "VesselPath", "VesselTree", "vessel_tree"]
+
+SNAP = 10.0
+"""Farthest that a point may lie from the vessel that it is taken for, in pixels."""
+
+
+@dataclass(frozen=True)
+class VesselPath:
+    """A way along vessels.
+
+    Attributes:
+        points: float (n, 2), x and y in pixels, from the start to the end, on the skeleton.
+        radii: float (n,), distance to the mask's outline in pixels: a rough width, see the diameters for better ones.
+        along: float (n,), length from the start in pixels, along the skeleton with diagonal steps of sqrt(2).
+        nodes: keys of the tree's nodes that it passes, in order.
+        marks: (along, kind, key) of the same nodes.
+        messages: what was done to find it: points that were moved, turns at crossings.
+    """
+
+    points: np.ndarray
+    radii: np.ndarray
+    along: np.ndarray
+    nodes: tuple[int, ...]
+    marks: tuple[tuple[float, str, int], ...]
+    messages: tuple[str, ...] = ()
+
+    @property
+    def length(self) -> float:
+        return float(self.along[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class VesselTree:
+    """The vessels of one frame as a forest, and what is known of its nodes. It does not change any more.
+
+    Attributes:
+        graph: frozen :class:`networkx.DiGraph`. Edges point downstream, the catheter's towards the artery. Nodes are
+            numbers with attributes
+
+            - x, y: position (float);
+            - kind: "end", "branch", "crossing", "tip" (of the catheter) or "gap" (an end that was joined to another);
+            - crossing: number of the crossing, -1 elsewhere. Each of two vessels that cross has a node of its own at
+              that place, with the same number;
+            - doubtful: the crossing is one only because a loop had to be parted somewhere;
+            - root: contrast enters here.
+
+            Edges have
+
+            - points: float (n, 2), from the upstream node to the downstream node;
+            - radii: float (n,), distance to the mask's outline, or to the middle of what two vessels share;
+            - length: along the points;
+            - radius: median of the radii;
+            - catheter, gap: bool; a gap is a straight joint where the mask has no vessel.
+        roots: node where contrast enters, of each part, that with the longest vessels first.
+        shape: (X, Y) of the mask.
+    """
+
+    graph: nx.DiGraph
+    roots: tuple[int, ...]
+    shape: tuple[int, int]
+
+    @property
+    def root(self) -> int | None:
+        """Root of the main part, None of an empty tree."""
+        return self.roots[0] if self.roots else None
+
+    def nodes(self, kind: str, sure: bool = False) -> np.ndarray:
+        """float (n, 2), positions of the nodes of one kind; a crossing counts once, a root may be an end as well.
+
+        Args:
+            kind: see the graph's attributes.
+            sure: without doubtful ones.
+        """
+        chosen = {}
+        for key, node in self.graph.nodes(data=True):
+            if node["kind"] == kind and not (sure and node["doubtful"]):
+                chosen[node["crossing"] if kind == "crossing" else key] = (node["x"], node["y"])
+        return np.array(list(chosen.values()), float).reshape(-1, 2)
+
+    def position(self, node: int) -> np.ndarray:
+        """float (2,), x and y of a node."""
+        return np.array([self.graph.nodes[node]["x"], self.graph.nodes[node]["y"]])
+
+    def overlapped(self) -> nx.MultiGraph:
+        """The tree as it looks, the vessels of a crossing joined in one node: it may have loops, each with a crossing."""
+        first: dict[int, int] = {}
+        name = {
+            key: key if number < 0 else first.setdefault(number, key) for key, number in self.graph.nodes(data="crossing")
+        }
+        graph = nx.MultiGraph()
+        graph.add_nodes_from((name[key], data) for key, data in self.graph.nodes(data=True))
+        graph.add_edges_from((name[a], name[b], data) for a, b, data in self.graph.edges(data=True))
+        return graph
+
+    def paths(self) -> list[VesselPath]:
+        """From each root to each of its leaves, the longest first; without the catheter."""
+        found = []
+        for root in self.roots:
+            ways = nx.single_source_shortest_path(self.graph, root)
+            found += [self._along(way) for node, way in ways.items() if len(way) > 1 and not self.graph.out_degree(node)]
+        return sorted(found, key=lambda path: -path.length)
+
+    def path(self, start: tuple[float, float], end: tuple[float, float], snap: float = SNAP) -> VesselPath:
+        """The way along vessels between two points.
+
+        At a crossing it stays in its vessel, if there is such a way; else it turns there and says so.
+
+        Args:
+            start, end: (x, y) in pixels.
+            snap: farthest that they may lie from a centre line, in pixels.
+
+        Raises:
+            UsageError: when a point lies farther from every vessel, when no vessels join the two, or when both are the
+                same place.
+        """
+        messages: list[str] = []
+        places = [self._snapped(point, snap, name, messages) for point, name in ((start, "start"), (end, "end"))]
+        (one, at_one), (two, at_two) = places
+        if one == two:
+            if at_one == at_two:
+                raise UsageError(f"The start {_text(start)} and the end {_text(end)} are the same place of a vessel.")
+            low, high = sorted((at_one, at_two))
+            data = self.graph.edges[one]
+            points, radii = data["points"][low : high + 1], data["radii"][low : high + 1]
+            return self._path([(points, radii)], [], at_one > at_two, messages)
+        graph: nx.Graph | nx.MultiGraph = self.graph.to_undirected(as_view=True)
+        way = _node_way(graph, one, two, at_one, at_two, self.graph)
+        if way is None:
+            joined = nx.Graph(graph)
+            numbers: dict[int, list[int]] = {}
+            for key, number in self.graph.nodes(data="crossing"):
+                if number >= 0:
+                    numbers.setdefault(number, []).append(key)
+            for keys in numbers.values():
+                joined.add_edges_from(zip(keys[:-1], keys[1:], strict=True), length=0.0, turn=True)
+            way = _node_way(joined, one, two, at_one, at_two, self.graph)
+            if way is None:
+                raise UsageError(f"No vessels join the start {_text(start)} and the end {_text(end)}.")
+            for a, b in zip(way[:-1], way[1:], strict=True):
+                if joined.edges[a, b].get("turn"):
+                    x, y = (self.graph.nodes[a][axis] for axis in "xy")
+                    messages.append(f"The path turns from one vessel to another at the crossing at {_text((x, y))}.")
+        head = self._part(one, at_one, way[0], False)
+        tail = self._part(two, at_two, way[-1], True)
+        return self._path([head, *self._lines(way), tail], way, False, messages)
+
+    def _snapped(
+        self, point: tuple[float, float], snap: float, name: str, messages: list[str]
+    ) -> tuple[tuple[int, int], int]:
+        place = np.asarray(point, float)
+        if place.shape != (2,) or not np.isfinite(place).all():
+            raise UsageError(f"The {name} of the path is {shown(point)}; it must be two numbers, x and y.")
+        best: tuple[float, tuple[int, int], int] | None = None
+        for a, b, data in self.graph.edges(data=True):
+            if data["gap"]:
+                continue
+            distance = np.hypot(*(data["points"] - place).T)
+            index = int(np.argmin(distance))
+            if best is None or distance[index] < best[0]:
+                best = (float(distance[index]), (a, b), index)
+        if best is None:
+            raise UsageError(f"The {name} of the path is {_text(place)}, and the mask has no vessel.")
+        if best[0] > snap:
+            raise UsageError(
+                f"The {name} of the path is {_text(place)}, {best[0]:.1f} pixels from the nearest vessel; "
+                f"at most {snap:g} are bridged."
+            )
+        if best[0] > 1:
+            to = self.graph.edges[best[1]]["points"][best[2]]
+            messages.append(f"The {name} was moved by {best[0]:.1f} pixels from {_text(place)} to {_text(to)}.")
+        return best[1], best[2]
+
+    def _part(self, edge: tuple[int, int], index: int, node: int, from_node: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Of an edge, from an inner point to one of its nodes, or from there."""
+        data = self.graph.edges[edge]
+        part = slice(index, None) if node == edge[1] else slice(None, index + 1)
+        points, radii = data["points"][part], data["radii"][part]
+        return (points[::-1], radii[::-1]) if (node == edge[0]) != from_node else (points, radii)
+
+    def _lines(self, way: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+        lines = []
+        for a, b in zip(way[:-1], way[1:], strict=True):
+            if self.graph.has_edge(a, b):
+                lines.append((self.graph.edges[a, b]["points"], self.graph.edges[a, b]["radii"]))
+            elif self.graph.has_edge(b, a):
+                lines.append((self.graph.edges[b, a]["points"][::-1], self.graph.edges[b, a]["radii"][::-1]))
+        return lines
+
+    def _along(self, way: list[int]) -> VesselPath:
+        return self._path(self._lines(way), way, False, [])
+
+    def _path(
+        self, lines: list[tuple[np.ndarray, np.ndarray]], way: list[int], turned: bool, messages: list[str]
+    ) -> VesselPath:
+        points, radii = np.vstack([line for line, _ in lines]), np.concatenate([radius for _, radius in lines])
+        if turned:
+            points, radii = points[::-1], radii[::-1]
+        new = np.append(True, np.diff(points, axis=0).any(axis=1))
+        points, radii = points[new], radii[new]
+        along = arc(points)
+        marks = []
+        for key in way:
+            node = self.graph.nodes[key]
+            index = int(np.argmin(np.hypot(points[:, 0] - node["x"], points[:, 1] - node["y"])))
+            marks.append((float(along[index]), str(node["kind"]), key))
+        for array in (points, radii, along):
+            array.setflags(write=False)
+        return VesselPath(points, radii, along, tuple(way), tuple(marks), tuple(messages))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; unit of x, y, radii and length is the pixel."""
+        graph = self.graph
+        return {
+            "unit": "pixel",
+            "shape": list(self.shape),
+            "roots": list(self.roots),
+            "nodes": [{"id": key, **data} for key, data in graph.nodes(data=True)],
+            "edges": [
+                {
+                    "from": a,
+                    "to": b,
+                    **{key: data[key] for key in ("length", "radius", "catheter", "gap")},
+                    "points": np.round(data["points"], 2).tolist(),
+                    "radii": np.round(data["radii"], 2).tolist(),
+                }
+                for a, b, data in graph.edges(data=True)
+            ],
+        }
+
+    def to_graphml(self) -> str:
+        """GraphML text; points and radii of the edges are JSON in attributes of type string, all else is plain."""
+        plain = nx.DiGraph(unit="pixel", columns=self.shape[0], rows=self.shape[1])
+        plain.add_nodes_from(self.graph.nodes(data=True))
+        for a, b, data in self.graph.edges(data=True):
+            lists = {key: json.dumps(np.round(data[key], 2).tolist()) for key in ("points", "radii")}
+            plain.add_edge(a, b, **{**data, **lists})
+        return "\n".join(nx.generate_graphml(plain))
+
+
+def vessel_tree(
+    mask: np.ndarray, attenuation: np.ndarray | None = None, field: np.ndarray | None = None
+) -> VesselTree:
+    """Build the tree of a vessel mask.
+
+    Args:
+        mask: bool (X, Y).
+        attenuation: float (X, Y), optical depth of the contrast agent, larger where the vessel is thicker. Helps to tell
+            crossings, where it adds up, from branch points. None: by direction and width alone.
+        field: bool (X, Y), the exposed field, at whose border a catheter comes in; None for the whole image.
+
+    Returns:
+        The tree; without nodes for an empty mask.
+
+    Raises:
+        DataError: when the mask has no background, is not (X, Y), or the attenuation does not fit it.
+    """
+    mask = np.asarray(mask)
+    if mask.ndim != 2 or mask.dtype != bool:
+        raise DataError(f"The mask is {mask.dtype} of shape {shown(mask.shape)}; it must be bool (X, Y).")
+    if mask.size and mask.all():
+        raise DataError("The mask covers the whole image; no vessel can be told from it.")
+    if attenuation is not None and attenuation.shape != mask.shape:
+        raise DataError(
+            f"The attenuation is of shape {shown(attenuation.shape)} and the mask of {shown(mask.shape)}; "
+            "they must be the same."
+        )
+    radius = local_radius(mask)
+    net = trace_skeleton(vessel_skeleton(mask), radius)
+    prune_spurs(net, radius)
+    lead_to_outline(net, mask)
+    join_ends(net)
+    part_crossings(net, [find_root(net, part) for part in net.components()], attenuation)
+    tip = mark_catheter(net, np.ones(mask.shape, bool) if field is None else field)
+    return _finished(net, tip, (mask.shape[0], mask.shape[1]))
+
+
+def _root(net: Net, part: list[int], tip: int | None) -> int:
+    return tip if tip is not None and tip in part else find_root(net, part)
+
+
+def _by_size(net: Net) -> list[list[int]]:
+    """Parts of a net, that with the longest vessels first; the catheter does not count."""
+
+    def length(part: list[int]) -> float:
+        edges = {key for node in part for key, _ in net.arms[node]}
+        return sum(net.edges[key].length for key in edges if not net.edges[key].catheter)
+
+    return sorted(net.components(), key=length, reverse=True)
+
+
+def _finished(net: Net, tip: int | None, shape: tuple[int, int]) -> VesselTree:
+    graph = nx.DiGraph()
+    roots = []
+    joined = {node for edge in net.edges.values() if edge.gap for node in edge.nodes}
+    for part in _by_size(net):
+        root = _root(net, part, tip)
+        roots.append(root)
+        waiting, seen = [root], {root}
+        while waiting:
+            node = waiting.pop()
+            for key, end in net.arms[node]:
+                edge = net.edges[key]
+                other = edge.nodes[1 - end]
+                if other in seen:
+                    continue
+                seen.add(other)
+                waiting.append(other)
+                turned = bool(end) != edge.catheter  # contrast runs through the catheter towards its tip
+                points, radii = edge.outward(int(turned))
+                for array in (points, radii):
+                    array.setflags(write=False)
+                graph.add_edge(
+                    *((other, node) if edge.catheter else (node, other)), points=points, radii=radii,
+                    length=edge.length, radius=middle(radii), catheter=edge.catheter, gap=edge.gap,
+                )  # fmt: skip
+        for node in part:
+            arms = len(net.arms[node])
+            number = net.crossings.get(node, -1)
+            kind = "crossing" if number >= 0 else "tip" if node == tip else "gap" if node in joined else (
+                "branch" if arms > 2 else "end")  # fmt: skip
+            x, y = (float(value) for value in net.positions[node])
+            graph.add_node(
+                node, x=x, y=y, kind=kind, crossing=number, doubtful=number in net.doubtful, root=node == root
+            )
+    return VesselTree(nx.freeze(graph), tuple(roots), shape)
+
+
+def _node_way(
+    graph: nx.Graph, one: tuple[int, int], two: tuple[int, int], at_one: int, at_two: int, tree: nx.DiGraph
+) -> list[int] | None:
+    """Nodes of the shortest way from a point of one edge to a point of another, not back over the edges themselves."""
+    rest = nx.Graph(graph)
+    rest.remove_edges_from([one, two])
+    best: tuple[float, list[int]] | None = None
+    for first in one:
+        for last in two:
+            try:
+                length, way = nx.single_source_dijkstra(rest, first, last, weight="length")
+            except nx.NetworkXNoPath:
+                continue
+            length += _rest(tree, one, at_one, first) + _rest(tree, two, at_two, last)
+            if best is None or length < best[0]:
+                best = (length, way)
+    return None if best is None else best[1]
+
+
+def _rest(tree: nx.DiGraph, edge: tuple[int, int], index: int, node: int) -> float:
+    along = arc(tree.edges[edge]["points"])
+    return float(along[-1] - along[index] if node == edge[1] else along[index])
+
+
+def _text(point: Any) -> str:
+    return f"({float(point[0]):.1f}, {float(point[1]):.1f})"
