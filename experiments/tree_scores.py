@@ -81,8 +81,8 @@ def pair_up(distance: np.ndarray, reach: float = REACH) -> int:
 def score_tree(tree: VesselTree, truth: TreeTruth, score: TreeScore) -> None:
     """Add one image.
 
-    A branch point is right within 8 pixels of the stretch of the parent over which the branch leaves it, an end within 8
-    pixels of a true end. A crossing is right near any place where vessels overlap; found are those where centre lines
+    A branch point is right within 8 pixels of the stretch of the parent over which the branch leaves it, an end within
+    8 pixels of a true end. A crossing is right near any place where vessels overlap; found are those where centre lines
     cross. The way to a true end is right where the tree's path from its root to the nearest leaf runs along the true
     vessels from the ostium: within their radius + 3 pixels.
     """

@@ -1,7 +1,7 @@
 """What a synthetic angiogram's tree looks like in projection: branch points, ends, crossings, ways from the ostium.
 
-Not every branch of the anatomy shows: what never leaves its parent's outline, or ends behind another vessel, has no branch
-point or end in a mask. Points are (x, y) in pixels.
+Not every branch of the anatomy shows: what never leaves its parent's outline, or ends behind another vessel, has no
+branch point or end in a mask. Points are (x, y) in pixels.
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ def truth_of(truth: dict[str, Any], mask: np.ndarray) -> TreeTruth:
     crossings, touching = _crossings(vessels, trees)
     trunk = np.array(truth["branches"][0]["points"][0])
     seen = len(vessels[0].points) > 0 and np.hypot(*(vessels[0].points[0] - trunk)) < 1
-    return TreeTruth(
-        vessels, branches, np.reshape(ends, (-1, 2)), end_of, crossings, touching, trunk if seen else None
-    )
+    return TreeTruth(vessels, branches, np.reshape(ends, (-1, 2)), end_of, crossings, touching, trunk if seen else None)
 
 
 def _vessels(branches: list[dict[str, Any]], mask: np.ndarray) -> list[Vessel]:

@@ -18,9 +18,9 @@ __all__ = ["mark_catheter"]
 
 MARGIN = 8.0
 """Farthest from the border of the exposed field that a catheter's line begins, in pixels."""
-LENGTH, WIDTHS = 0.15, 10.0
-"""Shortest catheter, as a share of the longer image side and in its own widths; an artery that leaves the image is
-seldom so long without a branch."""
+LENGTH, WIDTHS, PIXELS = 0.15, 10.0, 40.0
+"""Shortest catheter, as a share of the longer image side, in its own widths, in pixels; an artery that leaves the image
+is seldom so long without a branch."""
 SPREAD, SPREAD_PIXELS = 0.2, 0.7
 """Largest departure from the width of its first stretch, as a share of the radius and in pixels."""
 TURN = 1.5
@@ -38,7 +38,7 @@ artery that leaves the image has the tree behind it."""
 
 @dataclass(frozen=True)
 class Run:
-    """A line from the border inwards as far as it keeps its width: edges passed wholly, then an edge and an index in it."""
+    """A line from the border inwards as far as it keeps its width: edges passed wholly, then an edge up to an index."""
 
     whole: list[Arm]
     last: Arm
@@ -69,7 +69,7 @@ def mark_catheter(net: Net, field: np.ndarray) -> int | None:
             if len(net.arms[node]) != 1 or inside[tuple(at)] > MARGIN:
                 continue
             run = _run(net, net.arms[node][0])
-            if run.length < max(LENGTH * max(field.shape), 2 * WIDTHS * run.radius) or run.bend > TURN:
+            if run.length < max(LENGTH * max(field.shape), 2 * WIDTHS * run.radius, PIXELS) or run.bend > TURN:
                 continue
             if run.branches > BRANCHES * run.length or (best is not None and run.length <= best.length):
                 continue

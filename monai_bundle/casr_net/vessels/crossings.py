@@ -1,19 +1,20 @@
 """Crossings of vessels told from branch points, and taken apart: what stays is a forest.
 
-In a projection two vessels that pass one behind the other look like a node of four arms, or, as thinning draws them, like
-two branch points with a short edge between: merged and parted again. A coronary tree has no loops, so a loop that still
-stays is cut where a branch looks least like one.
+In a projection two vessels that pass one behind the other look like a node of four arms, or, as thinning draws them,
+like two branch points with a short edge between: merged and parted again. A coronary tree has no loops, so a loop that
+still stays is cut where a branch looks least like one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 from itertools import combinations
 from math import acos, degrees, log2
+from typing import Any
 
 import numpy as np
 
+from .flow import Flow
 from .net import Arm, Net, arc, heading, middle
 
 __all__ = ["part_crossings"]
@@ -26,9 +27,8 @@ TURN_IN_LOOP = 50.0
 """The same where a loop has to hold a crossing."""
 RATIO_COST = 20.0
 """Degrees of turn that a doubling of the width between the two arms of one vessel weighs."""
-GREY = 30.0
+GREY = 20.0
 """Degrees by which a turn counts less when attenuations add up at the crossing, and more when they do not."""
-POWER = 2.0
 CUT_COST = 30.0
 """Degrees of turn that weigh against a crossing of which only one arm of a vessel is seen."""
 
@@ -45,7 +45,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible crossing: its node or the edge between its two, the arms of the two vessels, the larger turn's cost."""
+    """A possible crossing: its node, or its two and the edge between, the arms of the two vessels, what its turns cost."""
 
     nodes: tuple[int, ...]
     core: int | None
@@ -56,8 +56,8 @@ class Candidate:
 def part_crossings(net: Net, roots: list[int], attenuation: np.ndarray | None = None) -> None:
     """Take crossings apart until no loop is left, the clearest first; then those that look like one without a loop.
 
-    Where a loop holds nothing like a crossing, the arm that comes in most against the flow is parted from its node, at a
-    doubtful crossing.
+    Where a loop holds nothing like a crossing, the arm that comes in most against the flow is parted from its node, at
+    a doubtful crossing.
 
     Args:
         net: changed in place, a forest afterwards.
@@ -65,18 +65,15 @@ def part_crossings(net: Net, roots: list[int], attenuation: np.ndarray | None = 
         attenuation: float (X, Y), optical depth of the vessels alone, 0 outside them; None when it is not known.
     """
     looks = _Looks(net, attenuation)
-    while (flow := _Flow(net, roots)).loop_edges:
-        rated = [(flow.turn_without(c, looks) - c.cost, c) for c in _candidates(net, looks) if c.cost <= TURN_IN_LOOP]
-        cut = max(flow.cuts(looks), key=lambda pair: pair[0])
-        for gain, candidate in sorted(rated, key=lambda pair: -pair[0]):
-            if gain < cut[0]:
-                _cut(net, cut[1])
-                break
-            if _closes_loop(net, candidate):
-                _part(net, candidate)
-                break
-        else:
+    while (flow := Flow(net, roots)).loop_edges:
+        rated = [(_turn_without(c, flow, looks) - c.cost, c) for c in _candidates(net, looks) if c.cost <= TURN_IN_LOOP]
+        cut = _best_cut(flow, looks)
+        better = sorted((pair for pair in rated if pair[0] >= cut[0]), key=lambda pair: -pair[0])
+        chosen = next((candidate for _, candidate in better if _closes_loop(net, candidate)), None)
+        if chosen is None:
             _cut(net, cut[1])
+        else:
+            _part(net, chosen)
     while found := [c for c in _candidates(net, looks) if c.cost <= TURN]:
         _part(net, min(found, key=lambda c: c.cost))
     net.join_passed()
@@ -100,80 +97,13 @@ def _closes_loop(net: Net, candidate: Candidate) -> bool:
     return bool(reached[0] & reached[1])
 
 
-class _Flow:
-    """Over which arm contrast comes to each node first, by the shortest way, and which edges close loops.
-
-    Attributes:
-        supply: the arm through which a node is fed; roots have none.
-        loop_edges: keys of the edges that lie in a loop.
-    """
-
-    def __init__(self, net: Net, roots: list[int]) -> None:
-        self.net = net
-        self.supply: dict[int, Arm] = {}
-        reached: dict[int, float] = {}
-        waiting: list[tuple[float, int, Arm | None]] = [(0.0, root, None) for root in roots]
-        heapify(waiting)
-        spare: list[int] = []
-        while waiting:
-            distance, node, inflow = heappop(waiting)
-            if node in reached:
-                continue
-            reached[node] = distance
-            if inflow is not None:
-                self.supply[node] = inflow
-            for key, end in net.arms[node]:
-                edge = net.edges[key]
-                if edge.nodes[1 - end] not in reached:
-                    heappush(waiting, (distance + edge.length / max(middle(edge.radii), 0.5)**POWER, edge.nodes[1 - end], (key, 1 - end)))
-        tree = {key for key, _ in self.supply.values()}
-        spare = [key for key in net.edges if key not in tree]
-        self.loop_edges = set(spare)
-        for key in spare:
-            ways = [self._upstream(node) for node in net.edges[key].nodes]
-            self.loop_edges |= set(ways[0]) ^ set(ways[1])
-
-    def _upstream(self, node: int) -> list[int]:
-        keys = []
-        while node in self.supply:
-            key, end = self.supply[node]
-            keys.append(key)
-            node = self.net.edges[key].nodes[1 - end]
-        return keys
-
-    def turn_without(self, candidate: Candidate, looks: _Looks) -> float:
-        """The sharpest turn in degrees from inflow to a branch, were the candidate's arms branches of one vessel."""
-        arms = [arm for strand in candidate.strands for arm in strand]
-        feeds = [arm for arm in arms if self.supply.get(self.net.node_at(arm)) == arm]
-        if not feeds:
-            return 90.0
-        inflow = looks.course(feeds[0], looks.inside(feeds[0]))
-        return max(_angle(-inflow.direction, looks.course(a, looks.inside(a)).direction) for a in arms if a != feeds[0])
-
-    def cuts(self, looks: _Looks) -> list[tuple[float, Arm]]:
-        """Arms in loops that may be parted from their node, with how much they come in against the flow, in degrees."""
-        found = []
-        for key in sorted(self.loop_edges):
-            for arm in ((key, 0), (key, 1)):
-                node, far = self.net.node_at(arm), self.net.node_at((key, 1 - arm[1]))
-                inflow = self.supply.get(node)
-                if inflow == arm or (self.supply.get(far, arm)[0] == key and inflow is not None and False):
-                    continue
-                turn = 90.0
-                if inflow is not None:
-                    ways = [looks.course(a, looks.inside(a)).direction for a in (inflow, arm)]
-                    turn = _angle(-ways[0], ways[1])
-                feeds = far in self.supply and self.supply[far][0] == key
-                found.append((turn - 90 - CUT_COST - (90 if feeds else 0), arm))
-        return found
-
-
 class _Looks:
     """What arms look like, kept until their edge changes."""
 
     def __init__(self, net: Net, attenuation: np.ndarray | None) -> None:
         self.net, self.attenuation = net, attenuation
         self._kept: dict[tuple[Arm, int, float], Course] = {}
+        self._candidates: dict[tuple[Any, ...], Candidate] = {}
 
     def inside(self, arm: Arm) -> float:
         """How deep the node of an arm lies in the vessels, in pixels."""
@@ -205,6 +135,31 @@ class _Looks:
         depth = self.attenuation[tuple(np.floor(line + 0.5).astype(int).T)]
         return (float(depth.max()) - max(depths)) / min(depths)
 
+    def candidate(
+        self, nodes: tuple[int, ...], core: int | None, arms: list[tuple[Arm, float]], line: np.ndarray
+    ) -> Candidate:
+        """The likeliest two vessels among arms, given with how deep their node lies; line is the core or the node.
+
+        With a core, each vessel has one of the first two arms and one of the others.
+        """
+        key = (nodes, core, *((arm, len(self.net.edges[arm[0]].points)) for arm, _ in arms))
+        if key not in self._candidates:
+            self._candidates[key] = self._rate(nodes, core, arms, line)
+        return self._candidates[key]
+
+    def _rate(
+        self, nodes: tuple[int, ...], core: int | None, arms: list[tuple[Arm, float]], line: np.ndarray
+    ) -> Candidate:
+        courses = [self.course(arm, inside) for arm, inside in arms]
+        pairs = [pair for pair in combinations(range(len(arms)), 2) if core is None or (pair[0] < 2) != (pair[1] < 2)]
+        price = {pair: _turn(courses[pair[0]], courses[pair[1]]) for pair in pairs}
+        choices = [(one, two) for one, two in combinations(pairs, 2) if not set(one) & set(two)]
+        one, two = min(choices, key=lambda choice: price[choice[0]] + price[choice[1]])
+        extra = self.extra(line, [min(courses[i].depth for i in strand) for strand in (one, two)])
+        cost = max(price[one], price[two]) - GREY * float(np.clip(2 * extra - 1, -1, 1))
+        strands = tuple((arms[a][0], arms[b][0]) for a, b in (one, two))
+        return Candidate(nodes, core, (strands[0], strands[1]), cost)
+
 
 def _candidates(net: Net, looks: _Looks) -> list[Candidate]:
     found = []
@@ -212,7 +167,7 @@ def _candidates(net: Net, looks: _Looks) -> list[Candidate]:
         if len(arms) >= 4 and node not in net.crossings and len({key for key, _ in arms}) == len(arms):
             inside = float(net.outward(arms[0])[1][0])
             line = net.positions[node][None]
-            found.append(_best((node,), None, [(arm, inside) for arm in arms], None, line, looks))
+            found.append(looks.candidate((node,), None, [(arm, inside) for arm in arms], line))
     for key, edge in net.edges.items():
         one, two = edge.nodes
         if one == two or edge.gap or one in net.crossings or two in net.crossings:
@@ -225,30 +180,41 @@ def _candidates(net: Net, looks: _Looks) -> list[Candidate]:
         arms = [(arm, depth) for node, depth in zip(edge.nodes, inside, strict=True)
                 for arm in net.arms[node] if arm[0] != key]  # fmt: skip
         if len({arm[0] for arm, _ in arms}) == 4:
-            found.append(_best((one, two), key, arms, 2, edge.points, looks))
+            found.append(looks.candidate((one, two), key, arms, edge.points))
     return found
 
 
-def _best(
-    nodes: tuple[int, ...], core: int | None, arms: list[tuple[Arm, float]], first: int | None, line: np.ndarray,
-    looks: _Looks,
-) -> Candidate:  # fmt: skip
-    """The likeliest two vessels among the arms; with a core, each has one arm at either of its ends."""
-    courses = [looks.course(arm, inside) for arm, inside in arms]
-    pairs = [
-        pair for pair in combinations(range(len(arms)), 2) if first is None or (pair[0] < first) != (pair[1] < first)
-    ]
-    price = {pair: _turn(courses[pair[0]], courses[pair[1]]) for pair in pairs}
-    choices = [(one, two) for one, two in combinations(pairs, 2) if not set(one) & set(two)]
-    one, two = min(choices, key=lambda choice: price[choice[0]] + price[choice[1]])
-    extra = looks.extra(line, [min(courses[i].depth for i in strand) for strand in (one, two)])
-    cost = max(price[one], price[two]) - GREY * float(np.clip(2 * extra - 1, -1, 1))
-    strands = tuple((arms[a][0], arms[b][0]) for a, b in (one, two))
-    return Candidate(nodes, core, (strands[0], strands[1]), cost)
+def _turn_without(candidate: Candidate, flow: Flow, looks: _Looks) -> float:
+    """The sharpest turn in degrees from inflow to a branch, were the candidate's arms branches of one vessel."""
+    arms = [arm for strand in candidate.strands for arm in strand]
+    feeds = [arm for arm in arms if flow.supply.get(looks.net.node_at(arm)) == arm]
+    if not feeds:
+        return 90.0
+    ahead = -looks.course(feeds[0], looks.inside(feeds[0])).direction
+    return max(_angle(ahead, looks.course(arm, looks.inside(arm)).direction) for arm in arms if arm != feeds[0])
+
+
+def _best_cut(flow: Flow, looks: _Looks) -> tuple[float, Arm]:
+    """The arm in a loop that comes in most against the flow, and how much, in degrees."""
+    found = []
+    for key in sorted(flow.loop_edges):
+        for arm in ((key, 0), (key, 1)):
+            node, far = looks.net.node_at(arm), looks.net.node_at((key, 1 - arm[1]))
+            inflow = flow.supply.get(node)
+            if inflow == arm:
+                continue
+            turn = 90.0
+            if inflow is not None:
+                ways = [looks.course(a, looks.inside(a)).direction for a in (inflow, arm)]
+                turn = _angle(-ways[0], ways[1])
+            if far in flow.supply and flow.supply[far][0] == key:  # it feeds what lies beyond
+                turn -= 90.0
+            found.append((turn - 90 - CUT_COST, arm))
+    return max(found, key=lambda pair: pair[0])
 
 
 def _turn(one: Course, two: Course) -> float:
-    """Degrees by which a vessel of these two arms would turn, or miss itself sideways, and what its change of width weighs."""
+    """Degrees by which a vessel of these two arms turns or misses itself sideways, and what its change of width weighs."""
     ways = [(-one.direction, two.direction)]
     chord = two.start - one.start
     if (size := float(np.hypot(*chord))) > 2:
@@ -297,4 +263,3 @@ def _cut(net: Net, arm: Arm) -> None:
     made = net.add_node(net.positions[node])
     net.crossings[made] = number
     net.move_arm(arm, made)
-

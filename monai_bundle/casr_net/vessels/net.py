@@ -7,7 +7,8 @@ points begin at. Lengths and radii are in pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -35,9 +36,14 @@ class Edge:
     gap: bool = False
     catheter: bool = False
 
-    @property
+    # Kept once asked for: points and radii do not change, see Net.lead.
+    @cached_property
     def length(self) -> float:
         return float(arc(self.points)[-1])
+
+    @cached_property
+    def radius(self) -> float:
+        return middle(self.radii)
 
     def outward(self, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Points and radii, from the given end on."""
@@ -113,16 +119,20 @@ class Net:
     def lead(self, arm: Arm, points: np.ndarray, radii: np.ndarray) -> None:
         """Lengthen an edge at one end; the points, in order away from the edge's middle, follow its own."""
         edge = self.edges[arm[0]]
-        if arm[1] == 0:
-            edge.points, edge.radii = np.vstack([points[::-1], edge.points]), np.append(radii[::-1], edge.radii)
-        else:
-            edge.points, edge.radii = np.vstack([edge.points, points]), np.append(edge.radii, radii)
+        parts = [(points[::-1], radii[::-1]), (edge.points, edge.radii)]
+        if arm[1]:
+            parts = [(edge.points, edge.radii), (points, radii)]
+        line, widths = (np.concatenate(part) for part in zip(*parts, strict=True))
+        self.edges[arm[0]] = replace(edge, points=line, radii=widths)
 
     def split_edge(self, key: int, index: int) -> int:
         """Put a node at an inner point of an edge; the key of the node."""
         edge = self.edges[key]
         node = self.add_node(edge.points[index])
-        for first, last, part in ((edge.nodes[0], node, slice(0, index + 1)), (node, edge.nodes[1], slice(index, None))):
+        for first, last, part in (
+            (edge.nodes[0], node, slice(0, index + 1)),
+            (node, edge.nodes[1], slice(index, None)),
+        ):
             self.add_edge(first, last, edge.points[part], edge.radii[part], edge.gap, edge.catheter)
         self.remove_edge(key)
         return node
@@ -184,4 +194,4 @@ def heading(points: np.ndarray, skip: float, reach: float) -> np.ndarray:
 
 def middle(values: np.ndarray) -> float:
     """The median, of an even number of values the upper of the two in the middle; twenty times as fast as NumPy's."""
-    return float(np.sort(values)[len(values) // 2])
+    return sorted(values.tolist())[len(values) // 2] if len(values) < 50 else float(np.sort(values)[len(values) // 2])

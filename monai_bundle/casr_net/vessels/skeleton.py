@@ -42,7 +42,9 @@ def vessel_skeleton(mask: np.ndarray) -> np.ndarray:
 
     Holes of at most ``PINHOLE`` pixels are filled before.
     """
-    return skeletonize(remove_small_holes(mask, max_size=PINHOLE, connectivity=1))
+    # With a margin around, as background that reaches the border is no hole.
+    filled = remove_small_holes(np.pad(mask, 1), max_size=PINHOLE, connectivity=1)[1:-1, 1:-1]
+    return skeletonize(filled)
 
 
 def trace_skeleton(skeleton: np.ndarray, radius: np.ndarray) -> Net:
@@ -65,7 +67,7 @@ def trace_skeleton(skeleton: np.ndarray, radius: np.ndarray) -> Net:
     node_of = _nodes(net, skeleton, points, degree)
 
     def add(way: list[int]) -> None:
-        first, last = node_of[way[0]], node_of[way[-1]]
+        first, last = int(node_of[way[0]]), int(node_of[way[-1]])
         # From node to node: a node of several pixels lies beside the pixel where the line leaves it.
         line = np.vstack([net.positions[first], points[way], net.positions[last]]).astype(float)
         line = line[np.append(True, np.diff(line, axis=0).any(axis=1))]

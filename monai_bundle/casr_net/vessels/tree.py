@@ -14,43 +14,16 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from ..errors import DataError, UsageError, shown
+from ..errors import DataError, shown
 from .catheter import mark_catheter
 from .crossings import part_crossings
-from .net import Net, arc, middle
+from .net import Net
+from .paths import SNAP, VesselPath, path_along, path_between
 from .pruning import join_ends, lead_to_outline, prune_spurs
 from .roots import find_root
 from .skeleton import local_radius, trace_skeleton, vessel_skeleton
 
-__all__ = ["SNAP", "VesselPath", "VesselTree", "vessel_tree"]
-
-SNAP = 10.0
-"""Farthest that a point may lie from the vessel that it is taken for, in pixels."""
-
-
-@dataclass(frozen=True)
-class VesselPath:
-    """A way along vessels.
-
-    Attributes:
-        points: float (n, 2), x and y in pixels, from the start to the end, on the skeleton.
-        radii: float (n,), distance to the mask's outline in pixels: a rough width, see the diameters for better ones.
-        along: float (n,), length from the start in pixels, along the skeleton with diagonal steps of sqrt(2).
-        nodes: keys of the tree's nodes that it passes, in order.
-        marks: (along, kind, key) of the same nodes.
-        messages: what was done to find it: points that were moved, turns at crossings.
-    """
-
-    points: np.ndarray
-    radii: np.ndarray
-    along: np.ndarray
-    nodes: tuple[int, ...]
-    marks: tuple[tuple[float, str, int], ...]
-    messages: tuple[str, ...] = ()
-
-    @property
-    def length(self) -> float:
-        return float(self.along[-1])
+__all__ = ["VesselTree", "vessel_tree"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +82,8 @@ class VesselTree:
         """The tree as it looks, the vessels of a crossing joined in one node: it may have loops, each with a crossing."""
         first: dict[int, int] = {}
         name = {
-            key: key if number < 0 else first.setdefault(number, key) for key, number in self.graph.nodes(data="crossing")
+            key: key if number < 0 else first.setdefault(number, key)
+            for key, number in self.graph.nodes(data="crossing")
         }
         graph = nx.MultiGraph()
         graph.add_nodes_from((name[key], data) for key, data in self.graph.nodes(data=True))
@@ -121,7 +95,8 @@ class VesselTree:
         found = []
         for root in self.roots:
             ways = nx.single_source_shortest_path(self.graph, root)
-            found += [self._along(way) for node, way in ways.items() if len(way) > 1 and not self.graph.out_degree(node)]
+            leaves = [way for node, way in ways.items() if len(way) > 1 and not self.graph.out_degree(node)]
+            found += [path_along(self.graph, way) for way in leaves]
         return sorted(found, key=lambda path: -path.length)
 
     def path(self, start: tuple[float, float], end: tuple[float, float], snap: float = SNAP) -> VesselPath:
@@ -137,99 +112,7 @@ class VesselTree:
             UsageError: when a point lies farther from every vessel, when no vessels join the two, or when both are the
                 same place.
         """
-        messages: list[str] = []
-        places = [self._snapped(point, snap, name, messages) for point, name in ((start, "start"), (end, "end"))]
-        (one, at_one), (two, at_two) = places
-        if one == two:
-            if at_one == at_two:
-                raise UsageError(f"The start {_text(start)} and the end {_text(end)} are the same place of a vessel.")
-            low, high = sorted((at_one, at_two))
-            data = self.graph.edges[one]
-            points, radii = data["points"][low : high + 1], data["radii"][low : high + 1]
-            return self._path([(points, radii)], [], at_one > at_two, messages)
-        graph: nx.Graph | nx.MultiGraph = self.graph.to_undirected(as_view=True)
-        way = _node_way(graph, one, two, at_one, at_two, self.graph)
-        if way is None:
-            joined = nx.Graph(graph)
-            numbers: dict[int, list[int]] = {}
-            for key, number in self.graph.nodes(data="crossing"):
-                if number >= 0:
-                    numbers.setdefault(number, []).append(key)
-            for keys in numbers.values():
-                joined.add_edges_from(zip(keys[:-1], keys[1:], strict=True), length=0.0, turn=True)
-            way = _node_way(joined, one, two, at_one, at_two, self.graph)
-            if way is None:
-                raise UsageError(f"No vessels join the start {_text(start)} and the end {_text(end)}.")
-            for a, b in zip(way[:-1], way[1:], strict=True):
-                if joined.edges[a, b].get("turn"):
-                    x, y = (self.graph.nodes[a][axis] for axis in "xy")
-                    messages.append(f"The path turns from one vessel to another at the crossing at {_text((x, y))}.")
-        head = self._part(one, at_one, way[0], False)
-        tail = self._part(two, at_two, way[-1], True)
-        return self._path([head, *self._lines(way), tail], way, False, messages)
-
-    def _snapped(
-        self, point: tuple[float, float], snap: float, name: str, messages: list[str]
-    ) -> tuple[tuple[int, int], int]:
-        place = np.asarray(point, float)
-        if place.shape != (2,) or not np.isfinite(place).all():
-            raise UsageError(f"The {name} of the path is {shown(point)}; it must be two numbers, x and y.")
-        best: tuple[float, tuple[int, int], int] | None = None
-        for a, b, data in self.graph.edges(data=True):
-            if data["gap"]:
-                continue
-            distance = np.hypot(*(data["points"] - place).T)
-            index = int(np.argmin(distance))
-            if best is None or distance[index] < best[0]:
-                best = (float(distance[index]), (a, b), index)
-        if best is None:
-            raise UsageError(f"The {name} of the path is {_text(place)}, and the mask has no vessel.")
-        if best[0] > snap:
-            raise UsageError(
-                f"The {name} of the path is {_text(place)}, {best[0]:.1f} pixels from the nearest vessel; "
-                f"at most {snap:g} are bridged."
-            )
-        if best[0] > 1:
-            to = self.graph.edges[best[1]]["points"][best[2]]
-            messages.append(f"The {name} was moved by {best[0]:.1f} pixels from {_text(place)} to {_text(to)}.")
-        return best[1], best[2]
-
-    def _part(self, edge: tuple[int, int], index: int, node: int, from_node: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Of an edge, from an inner point to one of its nodes, or from there."""
-        data = self.graph.edges[edge]
-        part = slice(index, None) if node == edge[1] else slice(None, index + 1)
-        points, radii = data["points"][part], data["radii"][part]
-        return (points[::-1], radii[::-1]) if (node == edge[0]) != from_node else (points, radii)
-
-    def _lines(self, way: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-        lines = []
-        for a, b in zip(way[:-1], way[1:], strict=True):
-            if self.graph.has_edge(a, b):
-                lines.append((self.graph.edges[a, b]["points"], self.graph.edges[a, b]["radii"]))
-            elif self.graph.has_edge(b, a):
-                lines.append((self.graph.edges[b, a]["points"][::-1], self.graph.edges[b, a]["radii"][::-1]))
-        return lines
-
-    def _along(self, way: list[int]) -> VesselPath:
-        return self._path(self._lines(way), way, False, [])
-
-    def _path(
-        self, lines: list[tuple[np.ndarray, np.ndarray]], way: list[int], turned: bool, messages: list[str]
-    ) -> VesselPath:
-        points, radii = np.vstack([line for line, _ in lines]), np.concatenate([radius for _, radius in lines])
-        if turned:
-            points, radii = points[::-1], radii[::-1]
-        new = np.append(True, np.diff(points, axis=0).any(axis=1))
-        points, radii = points[new], radii[new]
-        along = arc(points)
-        marks = []
-        for key in way:
-            node = self.graph.nodes[key]
-            index = int(np.argmin(np.hypot(points[:, 0] - node["x"], points[:, 1] - node["y"])))
-            marks.append((float(along[index]), str(node["kind"]), key))
-        for array in (points, radii, along):
-            array.setflags(write=False)
-        return VesselPath(points, radii, along, tuple(way), tuple(marks), tuple(messages))
+        return path_between(self.graph, start, end, snap)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; unit of x, y, radii and length is the pixel."""
@@ -261,9 +144,7 @@ class VesselTree:
         return "\n".join(nx.generate_graphml(plain))
 
 
-def vessel_tree(
-    mask: np.ndarray, attenuation: np.ndarray | None = None, field: np.ndarray | None = None
-) -> VesselTree:
+def vessel_tree(mask: np.ndarray, attenuation: np.ndarray | None = None, field: np.ndarray | None = None) -> VesselTree:
     """Build the tree of a vessel mask.
 
     Args:
@@ -335,7 +216,7 @@ def _finished(net: Net, tip: int | None, shape: tuple[int, int]) -> VesselTree:
                     array.setflags(write=False)
                 graph.add_edge(
                     *((other, node) if edge.catheter else (node, other)), points=points, radii=radii,
-                    length=edge.length, radius=middle(radii), catheter=edge.catheter, gap=edge.gap,
+                    length=edge.length, radius=edge.radius, catheter=edge.catheter, gap=edge.gap,
                 )  # fmt: skip
         for node in part:
             arms = len(net.arms[node])
@@ -347,31 +228,3 @@ def _finished(net: Net, tip: int | None, shape: tuple[int, int]) -> VesselTree:
                 node, x=x, y=y, kind=kind, crossing=number, doubtful=number in net.doubtful, root=node == root
             )
     return VesselTree(nx.freeze(graph), tuple(roots), shape)
-
-
-def _node_way(
-    graph: nx.Graph, one: tuple[int, int], two: tuple[int, int], at_one: int, at_two: int, tree: nx.DiGraph
-) -> list[int] | None:
-    """Nodes of the shortest way from a point of one edge to a point of another, not back over the edges themselves."""
-    rest = nx.Graph(graph)
-    rest.remove_edges_from([one, two])
-    best: tuple[float, list[int]] | None = None
-    for first in one:
-        for last in two:
-            try:
-                length, way = nx.single_source_dijkstra(rest, first, last, weight="length")
-            except nx.NetworkXNoPath:
-                continue
-            length += _rest(tree, one, at_one, first) + _rest(tree, two, at_two, last)
-            if best is None or length < best[0]:
-                best = (length, way)
-    return None if best is None else best[1]
-
-
-def _rest(tree: nx.DiGraph, edge: tuple[int, int], index: int, node: int) -> float:
-    along = arc(tree.edges[edge]["points"])
-    return float(along[-1] - along[index] if node == edge[1] else along[index])
-
-
-def _text(point: Any) -> str:
-    return f"({float(point[0]):.1f}, {float(point[1]):.1f})"
