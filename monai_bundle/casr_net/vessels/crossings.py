@@ -45,7 +45,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible crossing: its node, or its two and the edge between, the arms of the two vessels, what its turns cost."""
+    """A possible crossing: its node, or two and the edge between, the two vessels' arms, what their turns cost."""
 
     nodes: tuple[int, ...]
     core: int | None
@@ -214,7 +214,7 @@ def _best_cut(flow: Flow, looks: _Looks) -> tuple[float, Arm]:
 
 
 def _turn(one: Course, two: Course) -> float:
-    """Degrees by which a vessel of these two arms turns or misses itself sideways, and what its change of width weighs."""
+    """Degrees by which a vessel of these two arms turns or misses itself, and what its change of width weighs."""
     ways = [(-one.direction, two.direction)]
     chord = two.start - one.start
     if (size := float(np.hypot(*chord))) > 2:

@@ -1,7 +1,7 @@
-"""What a skeleton has too much and too little: spurs are cut, ends led to the outline, ends that face each other joined.
+"""What a skeleton has too much or too little: spurs are cut, ends led to the outline, ends that face each other joined.
 
-Patch lines that repair a mask, by the network's probability, are stage 3 (:mod:`casr_net.refinement`). Here only the tree
-is joined, over a gap that stayed, and the joint is marked: nothing was seen there, so nothing is measured there.
+Patch lines that repair a mask, by the network's probability, are stage 3 (:mod:`casr_net.refinement`). Here only the
+tree is joined, over a gap that stayed, and the joint is marked: nothing was seen there, so nothing is measured there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The vessel tree of a mask: who branches from whom, along which line, how wide; crossings, catheter and root told.
 
-mask -> skeleton -> net of lines -> spurs cut, ends led to the outline, gaps joined -> crossings parted -> catheter, root
--> forest. All lengths are in pixels; what a pixel measures in the patient is the business of
+mask -> skeleton -> net of lines -> spurs cut, ends led to the outline, gaps joined -> crossings parted -> catheter,
+root -> forest. All lengths are in pixels; what a pixel measures in the patient is the business of
 :mod:`casr_net.vessels.scale`.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import DataError, shown
 from .catheter import mark_catheter
 from .crossings import part_crossings
+from .depth import vessel_depth
 from .net import Net
 from .paths import SNAP, VesselPath, path_along, path_between
 from .pruning import join_ends, lead_to_outline, prune_spurs
@@ -79,12 +80,11 @@ class VesselTree:
         return np.array([self.graph.nodes[node]["x"], self.graph.nodes[node]["y"]])
 
     def overlapped(self) -> nx.MultiGraph:
-        """The tree as it looks, the vessels of a crossing joined in one node: it may have loops, each with a crossing."""
+        """The tree as it looks, with one node for both vessels of a crossing: it may have loops, each with a crossing."""
         first: dict[int, int] = {}
-        name = {
-            key: key if number < 0 else first.setdefault(number, key)
-            for key, number in self.graph.nodes(data="crossing")
-        }
+        name = {}
+        for key, number in self.graph.nodes(data="crossing"):
+            name[key] = key if number < 0 else first.setdefault(number, key)
         graph = nx.MultiGraph()
         graph.add_nodes_from((name[key], data) for key, data in self.graph.nodes(data=True))
         graph.add_edges_from((name[a], name[b], data) for a, b, data in self.graph.edges(data=True))
@@ -149,32 +149,34 @@ def vessel_tree(mask: np.ndarray, attenuation: np.ndarray | None = None, field: 
 
     Args:
         mask: bool (X, Y).
-        attenuation: float (X, Y), optical depth of the contrast agent, larger where the vessel is thicker. Helps to tell
-            crossings, where it adds up, from branch points. None: by direction and width alone.
+        attenuation: float (X, Y), minus the logarithm of the grey values, larger where more contrast agent lies in the
+            way, as :meth:`casr_net.files.Angiogram.attenuation` gives it. Helps to tell crossings, where the vessels
+            add up, from branch points. None: by direction and width alone.
         field: bool (X, Y), the exposed field, at whose border a catheter comes in; None for the whole image.
 
     Returns:
         The tree; without nodes for an empty mask.
 
     Raises:
-        DataError: when the mask has no background, is not (X, Y), or the attenuation does not fit it.
+        DataError: when the mask has no background or is not bool (X, Y), or when another array does not fit it.
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype != bool:
         raise DataError(f"The mask is {mask.dtype} of shape {shown(mask.shape)}; it must be bool (X, Y).")
     if mask.size and mask.all():
         raise DataError("The mask covers the whole image; no vessel can be told from it.")
-    if attenuation is not None and attenuation.shape != mask.shape:
-        raise DataError(
-            f"The attenuation is of shape {shown(attenuation.shape)} and the mask of {shown(mask.shape)}; "
-            "they must be the same."
-        )
+    for name, array in (("attenuation", attenuation), ("field", field)):
+        if array is not None and array.shape != mask.shape:
+            raise DataError(
+                f"The {name} is of shape {shown(array.shape)} and the mask of {shown(mask.shape)}; they must be the same."
+            )
+    depth = None if attenuation is None else vessel_depth(attenuation, mask)
     radius = local_radius(mask)
     net = trace_skeleton(vessel_skeleton(mask), radius)
     prune_spurs(net, radius)
     lead_to_outline(net, mask)
     join_ends(net)
-    part_crossings(net, [find_root(net, part) for part in net.components()], attenuation)
+    part_crossings(net, [find_root(net, part) for part in net.components()], depth)
     tip = mark_catheter(net, np.ones(mask.shape, bool) if field is None else field)
     return _finished(net, tip, (mask.shape[0], mask.shape[1]))
 
