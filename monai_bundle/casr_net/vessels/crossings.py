@@ -21,13 +21,13 @@ __all__ = ["part_crossings"]
 
 CORE = 5.0
 """Longest common course of two vessels that cross, in sums of the radii at its ends."""
-TURN = 30.0
+TURN = 22.0
 """Largest turn of a vessel at a crossing that no loop calls for, in degrees."""
 TURN_IN_LOOP = 50.0
 """The same where a loop has to hold a crossing."""
 RATIO_COST = 20.0
 """Degrees of turn that a doubling of the width between the two arms of one vessel weighs."""
-GREY = 20.0
+GREY = 25.0
 """Degrees by which a turn counts less when attenuations add up at the crossing, and more when they do not."""
 CUT_COST = 30.0
 """Degrees of turn that weigh against a crossing of which only one arm of a vessel is seen."""

@@ -74,7 +74,7 @@ def lead_to_outline(net: Net, mask: np.ndarray) -> None:
     for arm in net.free_arms():
         points, radii = net.outward(arm)
         limit = 2 * float(radii[0]) + 2
-        direction = -heading(points, 0.0, limit)
+        direction = -heading(points, float(radii[0]) / 2, limit)  # the last pixels bend to a corner
         steps = np.arange(1, int(limit) + 1)[:, None] * direction + points[0]
         at = np.floor(steps + 0.5).astype(int)
         inside = ((at >= 0) & (at < shape)).all(axis=1)

@@ -80,7 +80,7 @@ class VesselTree:
         return np.array([self.graph.nodes[node]["x"], self.graph.nodes[node]["y"]])
 
     def overlapped(self) -> nx.MultiGraph:
-        """The tree as it looks, with one node for both vessels of a crossing: it may have loops, each with a crossing."""
+        """The tree as it looks, with one node for both vessels of a crossing: each of its loops has a crossing."""
         first: dict[int, int] = {}
         name = {}
         for key, number in self.graph.nodes(data="crossing"):
@@ -168,7 +168,7 @@ def vessel_tree(mask: np.ndarray, attenuation: np.ndarray | None = None, field: 
     for name, array in (("attenuation", attenuation), ("field", field)):
         if array is not None and array.shape != mask.shape:
             raise DataError(
-                f"The {name} is of shape {shown(array.shape)} and the mask of {shown(mask.shape)}; they must be the same."
+                f"The {name} is of shape {shown(array.shape)} and the mask of {shown(mask.shape)}; it must be the same."
             )
     depth = None if attenuation is None else vessel_depth(attenuation, mask)
     radius = local_radius(mask)
