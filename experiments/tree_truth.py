@@ -112,7 +112,7 @@ def _vessels(branches: list[dict[str, Any]], mask: np.ndarray) -> list[Vessel]:
             np.concatenate([np.array(branches[i]["radii"]) for i in chain]),
         )
         at = np.floor(points + 0.5).astype(int)
-        seen = ((at >= 0) & (at < mask.shape)).all(axis=1)
+        seen = np.all((at >= 0) & (at < mask.shape), axis=1)
         seen[seen] = mask[tuple(at[seen].T)]
         points, radii = points[seen], radii[seen]
         stem = branches[chain[0]]["parent"]

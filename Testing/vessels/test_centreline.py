@@ -27,7 +27,8 @@ def course(kind: str, radius: float, turn: float) -> tuple[np.ndarray, np.ndarra
     radii = np.full(len(x), radius)
     if kind == "narrowed":
         radii -= 0.6 * radius * np.exp(-((x / 9) ** 2))
-    return line + [100.3, 59.8], radii  # a mask along the rows cannot tell where between them its middle lies
+    # A mask along the rows cannot tell where between them its middle lies: nearly at one.
+    return line + np.array([100.3, 59.8]), radii
 
 
 @pytest.mark.parametrize("radius", [1.5, 3.0, 6.0])

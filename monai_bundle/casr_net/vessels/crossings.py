@@ -174,13 +174,13 @@ def _candidates(net: Net, looks: _Looks) -> list[Candidate]:
             continue
         if len(net.arms[one]) != 3 or len(net.arms[two]) != 3:
             continue
-        inside = (float(edge.radii[0]), float(edge.radii[-1]))
-        if edge.length > CORE * max(sum(inside), 2.0):
+        depths = (float(edge.radii[0]), float(edge.radii[-1]))
+        if edge.length > CORE * max(sum(depths), 2.0):
             continue
-        arms = [(arm, depth) for node, depth in zip(edge.nodes, inside, strict=True)
-                for arm in net.arms[node] if arm[0] != key]  # fmt: skip
-        if len({arm[0] for arm, _ in arms}) == 4:
-            found.append(looks.candidate((one, two), key, arms, edge.points))
+        around = [(arm, depth) for node, depth in zip(edge.nodes, depths, strict=True)
+                  for arm in net.arms[node] if arm[0] != key]  # fmt: skip
+        if len({arm[0] for arm, _ in around}) == 4:
+            found.append(looks.candidate((one, two), key, around, edge.points))
     return found
 
 
