@@ -107,6 +107,24 @@ RING = """
     ...####...
     ..........
 """
+# Loops and no end at all: whatever is the root may be taken apart with a crossing.
+WINDOW = """
+    .................
+    .###############.
+    .#....#....#...#.
+    .#....#....#...#.
+    .#....#....#...#.
+    .###############.
+    .#....#....#...#.
+    .#....#....#...#.
+    .#....#....#...#.
+    .###############.
+    .#....#....#...#.
+    .#....#....#...#.
+    .#....#....#...#.
+    .###############.
+    .................
+"""
 PINHOLE = """
     .............
     ....####.....
@@ -217,6 +235,22 @@ def test_drawn_mask_turned_has_the_same_tree(name: str) -> None:
     counts = [len(tree.nodes(kind)) for kind in ("end", "branch", "crossing")]
     assert counts == [len(ends), len(branches), len(crossings)]
     assert len(tree.roots) == roots
+
+
+def test_loops_without_any_end_are_parted_at_crossings() -> None:
+    tree = vessel_tree(drawn(WINDOW))
+    assert_every_loop_has_a_crossing(tree)
+    assert len(tree.roots) >= 1
+    # Nine panes, and each parting opens one.
+    assert sum(len(group) - 1 for group in crossing_groups(tree)) >= 9
+
+
+def crossing_groups(tree: VesselTree) -> list[list[int]]:
+    groups: dict[int, list[int]] = {}
+    for node, number in tree.graph.nodes(data="crossing"):
+        if number >= 0:
+            groups.setdefault(number, []).append(node)
+    return list(groups.values())
 
 
 def test_vessels_of_a_crossing_go_straight_on() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 from .net import Arm, Net
 
@@ -25,21 +25,21 @@ class Flow:
     def __init__(self, net: Net, roots: list[int]) -> None:
         self.net = net
         self.supply: dict[int, Arm] = {}
-        reached: dict[int, float] = {}
-        waiting: list[tuple[float, int, Arm | None]] = [(0.0, root, None) for root in roots]
-        heapify(waiting)
-        while waiting:
-            distance, node, inflow = heappop(waiting)
-            if node in reached:
-                continue
-            reached[node] = distance
-            if inflow is not None:
-                self.supply[node] = inflow
-            for key, end in net.arms[node]:
-                edge = net.edges[key]
-                if edge.nodes[1 - end] not in reached:
-                    way = distance + edge.length / max(edge.radius, 0.5) ** POWER
-                    heappush(waiting, (way, edge.nodes[1 - end], (key, 1 - end)))
+        reached: set[int] = set()
+        for start in [*roots, *net.positions]:  # a root may have been taken apart, as a part of a crossing
+            waiting: list[tuple[float, int, Arm | None]] = [(0.0, start, None)] if start in net.positions else []
+            while waiting:
+                distance, node, inflow = heappop(waiting)
+                if node in reached:
+                    continue
+                reached.add(node)
+                if inflow is not None:
+                    self.supply[node] = inflow
+                for key, end in net.arms[node]:
+                    edge = net.edges[key]
+                    if edge.nodes[1 - end] not in reached:
+                        way = distance + edge.length / max(edge.radius, 0.5) ** POWER
+                        heappush(waiting, (way, edge.nodes[1 - end], (key, 1 - end)))
         tree = {key for key, _ in self.supply.values()}
         spare = [key for key in net.edges if key not in tree]
         self.loop_edges = set(spare)
