@@ -95,6 +95,7 @@ def read_masks(data: Path, names: tuple[str, ...]) -> Iterator[np.ndarray]:
 def expert(data: Path, names: tuple[str, ...]) -> dict[str, Any]:
     """Time, soundness and size of the trees of expert masks; a tree that fails ends the experiment."""
     times, counts, unsound, catheters, parts, gaps = [], [], 0, 0, [], 0
+    vessel_tree(np.eye(64, dtype=bool))  # what is only done once does not count
     for mask in read_masks(data, names):
         started = time.process_time()
         tree = vessel_tree(mask)

@@ -48,6 +48,13 @@ def test_centre_line_lies_in_the_middle(kind: str, turn: float, radius: float) -
     assert steps.sum() == pytest.approx(np.hypot(*np.diff(line[40:-39], axis=0).T).sum(), rel=0.02)
 
 
+def test_wide_detour_is_not_taken() -> None:
+    mask = np.zeros((160, 120), bool)
+    mask[10:150, 20:23] = True  # thin and straight on
+    mask[30:37, 20:60] = mask[110:117, 20:60] = mask[30:117, 54:61] = True  # wide and around
+    assert np.abs(centre_line(mask, (12, 21), (148, 21))[:, 1] - 21).max() < 3
+
+
 def test_path_of_a_tree_is_drawn_into_the_middle() -> None:
     line, radii = course("curved", 4.0, 0.4)
     mask = tube_mask(line, radii)

@@ -1,4 +1,4 @@
-"""What is measured on vessels; so far the size of a pixel in the patient."""
+"""What is measured on vessels: their tree, centre lines, and the size of a pixel in the patient."""
 
 import lazy_loader
 
@@ -6,6 +6,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "centreline": ["centre_line", "refine_line"],
+        "depth": ["vessel_depth"],
+        "paths": ["VesselPath"],
         "scale": ["Scale", "pixel_size"],
+        "skeleton": ["local_radius", "vessel_skeleton"],
+        "tree": ["VesselTree", "vessel_tree"],
     },
 )

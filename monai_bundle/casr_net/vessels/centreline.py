@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from scipy.interpolate import splev, splprep
 from scipy.ndimage import map_coordinates
@@ -14,14 +15,14 @@ from skimage.graph import MCP_Geometric
 
 from ..errors import UsageError, shown
 from .net import arc
-from .skeleton import local_radius
+from .skeleton import local_radius, vessel_skeleton
 
 __all__ = ["centre_line", "refine_line"]
 
 STEP = 0.5
 """Distance between the points of a centre line, in pixels."""
 POWER = 4
-"""Of the distance transform: speed through the mask. Lower powers cut corners of wide vessels."""
+"""A step costs the inverse of this power of its depth in the vessel. Lower powers cut corners of wide vessels."""
 STAIRS, NOISE = 0.2, 0.1
 """Standard deviation that the smoothing spline leaves, in pixels: of points on the grid, of points in the middle."""
 
@@ -45,12 +46,21 @@ def centre_line(mask: np.ndarray, start: tuple[float, float], end: tuple[float, 
     """
     radius = local_radius(mask)
     pixels = [_pixel(mask, point, name) for point, name in ((start, "start"), (end, "end"))]
-    speed = np.where(mask, (np.maximum(radius, 0.5) / max(float(radius.max()), 0.5)) ** POWER, 0)
-    router = MCP_Geometric(np.where(mask, 1 / np.maximum(speed, 1e-12), -1))
+    router = MCP_Geometric(np.where(mask, _share_of_depth(mask, radius) ** -POWER, -1))
     costs, _ = router.find_costs([pixels[0]], [pixels[1]])
     if not np.isfinite(costs[pixels[1]]):
         raise UsageError(f"No vessel joins the start {shown(start)} and the end {shown(end)}.")
     return refine_line(radius, np.array(router.traceback(pixels[1]), float))
+
+
+def _share_of_depth(mask: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Depth in the vessel over that on its skeleton: by depth alone, detours through wide vessels would be cheap."""
+    skeleton = vessel_skeleton(mask)
+    apart = (~skeleton).astype(np.uint8)
+    _, label = cv2.distanceTransformWithLabels(apart, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
+    local = np.ones(int(label.max()) + 1, np.float32)
+    local[label[skeleton]] = np.maximum(radius[skeleton], 0.5)
+    return np.minimum(np.maximum(radius, 0.25) / local[label], 1)
 
 
 def refine_line(radius: np.ndarray, points: np.ndarray) -> np.ndarray:

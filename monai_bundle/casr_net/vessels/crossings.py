@@ -28,7 +28,8 @@ TURN_IN_LOOP = 50.0
 RATIO_COST = 20.0
 """Degrees of turn that a doubling of the width between the two arms of one vessel weighs."""
 GREY = 25.0
-"""Degrees by which a turn counts less when attenuations add up at the crossing, and more when they do not."""
+"""Degrees by which a turn counts less when attenuations add up at the crossing, and more when they do not. Only where
+no loop calls for a crossing: within loops, the more crossings it found, the fewer ways from the ostium were right."""
 CUT_COST = 30.0
 """Degrees of turn that weigh against a crossing of which only one arm of a vessel is seen."""
 
@@ -51,6 +52,7 @@ class Candidate:
     core: int | None
     strands: tuple[tuple[Arm, Arm], tuple[Arm, Arm]]
     cost: float
+    grey: float
 
 
 def part_crossings(net: Net, roots: list[int], attenuation: np.ndarray | None = None) -> None:
@@ -74,8 +76,8 @@ def part_crossings(net: Net, roots: list[int], attenuation: np.ndarray | None = 
             _cut(net, cut[1])
         else:
             _part(net, chosen)
-    while found := [c for c in _candidates(net, looks) if c.cost <= TURN]:
-        _part(net, min(found, key=lambda c: c.cost))
+    while found := [c for c in _candidates(net, looks) if c.cost + c.grey <= TURN]:
+        _part(net, min(found, key=lambda c: c.cost + c.grey))
     net.join_passed()
 
 
@@ -156,9 +158,9 @@ class _Looks:
         choices = [(one, two) for one, two in combinations(pairs, 2) if not set(one) & set(two)]
         one, two = min(choices, key=lambda choice: price[choice[0]] + price[choice[1]])
         extra = self.extra(line, [min(courses[i].depth for i in strand) for strand in (one, two)])
-        cost = max(price[one], price[two]) - GREY * float(np.clip(2 * extra - 1, -1, 1))
+        grey = -GREY * float(np.clip(2 * extra - 1, -1, 1))
         strands = tuple((arms[a][0], arms[b][0]) for a, b in (one, two))
-        return Candidate(nodes, core, (strands[0], strands[1]), cost)
+        return Candidate(nodes, core, (strands[0], strands[1]), max(price[one], price[two]), grey)
 
 
 def _candidates(net: Net, looks: _Looks) -> list[Candidate]:

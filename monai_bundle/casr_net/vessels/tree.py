@@ -91,12 +91,15 @@ class VesselTree:
         return graph
 
     def paths(self) -> list[VesselPath]:
-        """From each root to each of its leaves, the longest first; without the catheter."""
+        """From each root to each of its leaves, the longest first; without the catheter.
+
+        What seems to branch from the catheter, such as a vessel that lies across it, has paths of its own from there.
+        """
+        vessels = nx.DiGraph((a, b) for a, b, catheter in self.graph.edges(data="catheter") if not catheter)
         found = []
-        for root in self.roots:
-            ways = nx.single_source_shortest_path(self.graph, root)
-            leaves = [way for node, way in ways.items() if len(way) > 1 and not self.graph.out_degree(node)]
-            found += [path_along(self.graph, way) for way in leaves]
+        for root in [node for node, count in vessels.in_degree() if not count]:
+            ways = nx.single_source_shortest_path(vessels, root)
+            found += [path_along(self.graph, way) for node, way in ways.items() if not vessels.out_degree(node)]
         return sorted(found, key=lambda path: -path.length)
 
     def path(self, start: tuple[float, float], end: tuple[float, float], snap: float = SNAP) -> VesselPath:
