@@ -166,6 +166,20 @@ def test_catheter_comes_in_at_the_border_of_the_exposed_field() -> None:
     assert np.hypot(*(tip - [130, 200])) < 16
 
 
+def test_vessel_that_seems_to_branch_from_the_catheter_keeps_a_path() -> None:
+    artery = [(140, 300), (240, 330), (340, 335)]
+    mask = stroke(
+        ([(100, 0), (140, 300)], 8), (artery, 13), ([(240, 330), (300, 390)], 7), ([(122, 160), (220, 190)], 4),
+        size=(400, 400),
+    )  # fmt: skip
+    tree = vessel_tree(mask)
+    (tip,) = tree.nodes("tip")
+    assert np.hypot(*(tip - artery[0])) < 16
+    assert len(tree.paths()) == 3
+    (across,) = [path for path in tree.paths() if path.nodes[0] != tree.root]
+    assert np.hypot(*(across.points[-1] - [220, 190])) < 6
+
+
 def test_artery_that_leaves_the_image_is_no_catheter() -> None:
     # Branches point away from the wide end, so contrast leaves through the border.
     mask = stroke(

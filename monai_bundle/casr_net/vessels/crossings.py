@@ -234,15 +234,15 @@ def _part(net: Net, candidate: Candidate) -> None:
     number = max(net.crossings.values(), default=-1) + 1
     if candidate.core is not None:
         core = net.edges[candidate.core]
-        middle = len(core.points) // 2
-        halves = ((core.points[: middle + 1], core.radii[: middle + 1]),
-                  (core.points[middle:][::-1], core.radii[middle:][::-1]))  # fmt: skip
+        half = len(core.points) // 2
+        halves = ((core.points[: half + 1], core.radii[: half + 1]),
+                  (core.points[half:][::-1], core.radii[half:][::-1]))  # fmt: skip
         for strand in candidate.strands:
             for arm in strand:
                 points, radii = halves[candidate.nodes.index(net.node_at(arm))]
                 net.lead(arm, points[1:], radii[1:])
         net.remove_edge(candidate.core)
-        place = core.points[middle]
+        place = core.points[half]
     else:
         place = net.positions[candidate.nodes[0]]
     made = [net.add_node(place) for _ in candidate.strands]

@@ -17,7 +17,7 @@ def vessel_depth(attenuation: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Optical depth of the vessels alone: attenuation less a weighted mean of the background around.
 
     Args:
-        attenuation: float (X, Y), minus the logarithm of the grey values; what is not finite counts as background.
+        attenuation: float (X, Y), see :func:`casr_net.vessels.vessel_tree`; what is not finite counts as background.
         mask: bool (X, Y).
 
     Returns:

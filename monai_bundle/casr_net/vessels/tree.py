@@ -152,9 +152,9 @@ def vessel_tree(mask: np.ndarray, attenuation: np.ndarray | None = None, field: 
 
     Args:
         mask: bool (X, Y).
-        attenuation: float (X, Y), minus the logarithm of the grey values, larger where more contrast agent lies in the
-            way, as :meth:`casr_net.files.Angiogram.attenuation` gives it. Helps to tell crossings, where the vessels
-            add up, from branch points. None: by direction and width alone.
+        attenuation: float (X, Y), larger where more contrast agent lies in the way: the values of
+            :meth:`casr_net.files.Angiogram.attenuation`. Tells a crossing that no loop calls for, where the vessels add
+            up, from branch points. None: by direction and width alone.
         field: bool (X, Y), the exposed field, at whose border a catheter comes in; None for the whole image.
 
     Returns:
