@@ -10,6 +10,7 @@ twigs and overlaps than expert masks. Every loop is checked to hold a crossing.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import platform
@@ -96,6 +97,8 @@ def expert(data: Path, names: tuple[str, ...]) -> dict[str, Any]:
     """Time, soundness and size of the trees of expert masks; a tree that fails ends the experiment."""
     times, counts, unsound, catheters, parts, gaps = [], [], 0, 0, [], 0
     vessel_tree(np.eye(64, dtype=bool))  # what is only done once does not count
+    gc.collect()
+    gc.freeze()  # nor that the collector looks through all that torch and MONAI have loaded
     for mask in read_masks(data, names):
         started = time.process_time()
         tree = vessel_tree(mask)
