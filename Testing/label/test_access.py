@@ -100,6 +100,16 @@ def test_weights_are_neither_replaced_nor_removed(server: Server) -> None:
     assert weights.stat().st_mtime_ns == before
 
 
+def test_refusals_reach_clients_that_send_all_before_they_listen(server: Server) -> None:
+    """As Python's does; 32 MB do not fit into the buffers on the way."""
+    file = {"file": ("x.png", b"x" * (32 << 20))}
+    query = "/datastore/image?image=%252e%252e%252fx"
+    assert server.form("PUT", query, {}, file).status == 400
+    kind = "multipart/form-data; boundary=x"
+    answer = server.request("PUT", "/datastore/image?image=x", b"x" * (32 << 20), kind, headers={"Origin": EVIL})
+    assert answer.status == 403
+
+
 def test_body_that_is_no_form_is_small(server: Server) -> None:
     answer = server.request("POST", "/train/casr_net", b'{"a": "' + b"x" * 2**20 + b'"}')
     assert answer.status == 413 and "the limit is 1048576" in answer.detail

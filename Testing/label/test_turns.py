@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import stat
 import threading
 import time
@@ -208,72 +207,66 @@ def test_temporary_files_of_a_killed_server_are_removed_by_the_next(running: Ser
     assert private(place) != first
 
 
-# The lock
+# How turns are taken
 
 
 @pytest.fixture
-def lock() -> object:
-    spec = importlib.util.spec_from_file_location("casr_label_locks", APP / "casr_label" / "locks.py")
+def one_by_one() -> Callable[..., object]:
+    spec = importlib.util.spec_from_file_location("casr_label_turns", APP / "casr_label" / "turns.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.FairLock()
+    return module.OneByOne()
 
 
-def test_lock_is_given_in_the_order_of_asking(lock: object) -> None:
+def test_turns_are_in_the_order_of_asking(one_by_one: Callable[..., object]) -> None:
+    """A thread that has had its turn and wants another is behind those that wait already."""
     order: list[str] = []
-    go = [threading.Event() for _ in range(3)]
+    first, go = threading.Event(), threading.Event()
 
-    def ask(name: str, number: int) -> None:
-        go[number].wait()
-        with lock:
-            order.append(name)
+    def cine() -> None:
+        one_by_one(lambda: (first.set(), go.wait(10), order.append("cine, frame 0")))
+        one_by_one(lambda: order.append("cine, frame 1"))
 
-    threads = [threading.Thread(target=ask, args=(name, number)) for number, name in enumerate("abc")]
-    for one in threads:
-        one.start()
-    with lock:
-        with lock:  # the owner's own again
-            for number in range(3):
-                go[number].set()
-                time.sleep(0.05)
-        order.append("first")
-    with lock:  # wanted again at once, but behind the others
-        order.append("last")
-    for one in threads:
-        one.join()
-    assert order == ["first", "a", "b", "c", "last"]
+    threads = [threading.Thread(target=cine)]
+    threads[0].start()
+    first.wait(10)
+    for name in "abc":
+        threads.append(threading.Thread(target=one_by_one, args=(lambda name=name: order.append(name),)))
+        threads[-1].start()
+        time.sleep(0.05)
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["cine, frame 0", "a", "b", "c", "cine, frame 1"]
 
 
-def test_lock_is_free_after_an_error(lock: object) -> None:
-    with pytest.raises(ValueError, match="x"), lock:
+def test_errors_come_back_and_stop_nobody(one_by_one: Callable[..., object]) -> None:
+    def fail() -> None:
         raise ValueError("x")
-    done: list[int] = []
 
-    def take() -> None:
-        with lock:
-            done.append(os.getpid())
-
-    other = threading.Thread(target=take)
-    other.start()
-    other.join(5)
-    assert done
+    with pytest.raises(ValueError, match="x"):
+        one_by_one(fail)
+    assert one_by_one(lambda: 7) == 7
 
 
-def test_only_one_thread_is_in_it(lock: object) -> None:
-    inside, most = [0], [0]
+def test_work_inside_of_work_is_done_at_once(one_by_one: Callable[..., object]) -> None:
+    assert one_by_one(lambda: one_by_one(lambda: one_by_one(threading.get_ident))) == one_by_one(threading.get_ident)
 
-    def work(turns: Callable[[], Iterator[int]]) -> None:
-        for _ in turns():
-            with lock:
-                inside[0] += 1
-                most[0] = max(most[0], inside[0])
-                time.sleep(0.0005)
-                inside[0] -= 1
 
-    threads = [threading.Thread(target=work, args=(lambda: iter(range(30)),)) for _ in range(8)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert most == [1]
+def test_only_one_thread_works(one_by_one: Callable[..., object]) -> None:
+    inside, most, who = [0], [0], set()
+
+    def work() -> None:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        who.add(threading.get_ident())
+        time.sleep(0.0005)
+        inside[0] -= 1
+
+    threads = [threading.Thread(target=lambda: [one_by_one(work) for _ in range(30)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] and len(who) == 1 and threading.get_ident() not in who

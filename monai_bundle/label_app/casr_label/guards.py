@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 from .asgi import SAFE, Receive, Scope, Send, decoded, header, refuse
 
-__all__ = ["BODY_BYTES", "PathGuard", "UploadLimit"]
+__all__ = ["BODY_BYTES", "HearOut", "PathGuard", "UploadLimit"]
 
 BODY_BYTES = 2**20
 """Of a body that is no form with files; it is held in memory. Our choice."""
 
 
+class HearOut:
+    """ASGI middleware: what is still to come of a request is read and thrown away before it is refused. Most clients
+    send all of it before they listen; with the connection closed meanwhile, they would not get the reason.
+
+    Args:
+        app: what follows.
+    """
+
+    BYTES, SECONDS = 64 * 2**20, 10.0  # more is not listened to; our choice
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        more = scope["type"] == "http"
+
+        async def heard() -> MutableMapping[str, Any]:
+            nonlocal more
+            message = await receive()
+            more = message["type"] == "http.request" and message.get("more_body", False)
+            return message
+
+        async def rest() -> None:
+            count = 0
+            while more and count < self.BYTES:
+                count += len((await heard()).get("body", b""))
+
+        async def answered(message: MutableMapping[str, Any]) -> None:
+            if more and message["type"] == "http.response.start" and message["status"] >= 400:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(rest(), self.SECONDS)
+            await send(message)
+
+        await self.app(scope, heard, answered)
+
+
 class UploadLimit:
-    """ASGI middleware: requests above a size get 413; what is announced as too large is not even received.
+    """ASGI middleware: requests above a size get 413, if they announce it at once, else as soon as it is reached.
 
     Args:
         app: what follows.

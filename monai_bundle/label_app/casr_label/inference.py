@@ -26,9 +26,9 @@ from casr_net.preprocessing.load import image_tensor
 from casr_net.refinement.transform import RefineVesselsd
 from casr_net.uncertainty.entropy import entropy_map, entropy_score
 
-from .locks import FairLock
 from .requests import RESULTS, checked_request, frame_choice
 from .state import PlattRecord
+from .turns import OneByOne
 
 __all__ = ["CASRDropoutTask", "CASRInferTask", "FrameResult"]
 
@@ -72,8 +72,8 @@ class CASRInferTask(BundleInferTask):
         platt: gives the record of the weights in use.
 
     Attributes:
-        alone: held while a frame is computed, so that requests take turns frame by frame; whoever holds it longer has
-            the task, its network and its transforms to himself.
+        alone: does the work on a frame, so that requests take turns frame by frame; work given to it has the task, its
+            network and its transforms for itself.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class CASRInferTask(BundleInferTask):
         self.platt = platt
         # MONAI Label takes the last of these files that is there.
         self.path: list[str] = [*self.path, *([str(published)] if published is not None else [])]
-        self.alone = FairLock()
+        self.alone = OneByOne()
         self._parts: dict[str, Any] = {}
 
     def __call__(self, request: Mapping[str, Any], callbacks: Any = None) -> tuple[str | None, dict[str, Any]]:
@@ -158,14 +158,17 @@ class CASRInferTask(BundleInferTask):
         """
         source = image if isinstance(image, Angiogram) else read_angiogram(image)
         data: dict[Any, Any] = {"image": image_tensor(source.grey(frame), source.affine)}
-        with self.alone:
+
+        def work() -> dict[Any, Any]:
             network = self._get_network(options["device"], None)
             channels, inferer, post = (self._part(name) for name in ("channels", "inferer", "postprocessing"))
             refined = _with_options(post, options)
-            done = predict(
+            return predict(
                 data, Compose([channels, before or _same]), network, inferer, Compose([after or _same, refined]),
                 options["device"],
             )  # fmt: skip
+
+        done = self.alone(work)
         mask, probability = (np.asarray(done[key].cpu()) for key in ("pred", "probability"))
         return FrameResult((mask[0] > 0).astype(np.uint8), probability[0].astype(np.float32))
 

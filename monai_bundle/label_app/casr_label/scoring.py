@@ -17,7 +17,7 @@ from casr_net.evaluation.metrics import dice
 from casr_net.files.images import read_angiogram
 from casr_net.uncertainty.entropy import entropy_map, entropy_score
 
-from .inference import CASRInferTask
+from .inference import CASRInferTask, FrameResult
 from .requests import checked_request
 from .state import Embeddings
 
@@ -113,15 +113,17 @@ def _mirrored(
             data[key] = data[key].flip(axes) if axes else data[key]
         return data
 
-    # The task's alone from before the hook is set until it is gone: it must see no other request's features, and the
-    # network must not be loaded anew in between.
-    with task.alone:
+    def work() -> FrameResult:
         network = task._get_network(options["device"], None)
         hook = network.encoder.register_forward_hook(lambda _module, _input, output: vectors.append(_pooled(output)))
         try:
-            result = task.segment_frame(path, frame, options, before, after)
+            return task.segment_frame(path, frame, options, before, after)
         finally:
             hook.remove()
+
+    # From before the hook is set until it is gone: it must hear no other request's features, and the network must not
+    # be loaded anew in between.
+    result = task.alone(work)
     return result.probability, vectors[0]
 
 
@@ -138,9 +140,11 @@ class DropoutScoring(_Scoring):
         super().__init__("Mutual information over dropout runs", "casr_dropout", task)
 
     def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
-        with self.task.alone:  # nobody else draws from the random numbers that make the dropout
+        def work() -> np.ndarray:
             torch.manual_seed(0)  # the same image has the same score
-            maps = np.stack([self.task.segment_frame(path, frame, options).probability for _ in range(self.RUNS)])
+            return np.stack([self.task.segment_frame(path, frame, options).probability for _ in range(self.RUNS)])
+
+        maps = self.task.alone(work)  # nobody else draws from the random numbers that make the dropout
         mean = maps.mean(axis=0)
         information = float(np.maximum(entropy_map(mean) - entropy_map(maps).mean(axis=0), 0).sum())
         total = float(entropy_map(mean).sum() + mean.sum())

@@ -71,7 +71,7 @@ def make_server(options: Options) -> Any:
 
     import casr_label.shim  # noqa: F401
 
-    from .guards import PathGuard, UploadLimit
+    from .guards import HearOut, PathGuard, UploadLimit
     from .proxy import add_proxy
     from .threads import answer_in_threads
 
@@ -98,7 +98,8 @@ def make_server(options: Options) -> Any:
             CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]
         )  # fmt: skip
     app.add_middleware(OriginGuard, origins=origins)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)  # the first that is asked
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    app.add_middleware(HearOut)  # the last that is added is the first that is asked
     return app
 
 
