@@ -19,7 +19,7 @@ from CASRSegmentationLib.job import Request, store_frames
 from CASRSegmentationLib.protocol import Job, read_probability
 from standins.angiograms import draw_frames
 
-CASES = Path(__file__).resolve().parents[2].parent / "shared" / "cases"
+CASES = (Path(__file__).resolve().parents[3] / "shared" / "cases").resolve()
 WINDOW = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 1800, "WindowWidth": 1500}
 
 
