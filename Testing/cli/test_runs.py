@@ -162,7 +162,7 @@ def test_interrupted_in_a_cine_and_taken_up_again(segment, png: Path, cine: Path
         interrupt_at(patch, 3)
         code, output = segment(cine, quiet=False)
     assert code == 130
-    assert "interrupted, 3 of 5 frames; the same command goes on from there." in capsys.readouterr().err
+    assert "interrupted, 3 of 5 frames; the same command goes on with what is missing" in capsys.readouterr().err
     assert files(output) == ["run.json", *(f"run1_f000{i}_mask.png" for i in range(3))]
     (run,) = record(output)["runs"]
     assert (run["state"], run["summary"]) == ("interrupted", "interrupted, 3 of 5 frames")

@@ -522,3 +522,13 @@ def test_headers_keep_their_values(tmp_path: Path) -> None:
     assert float(data.PositionerPrimaryAngle) == -30.5
     assert "PixelData" not in data
     assert items([b"ab"])[:8] == b"\xfe\xff\x00\xe0\0\0\0\0"
+
+
+@pytest.mark.parametrize("stated", [2, 3, 5, 6])
+def test_frames_of_several_fragments_are_told_whatever_the_header_states(stated: int, tmp_path: Path) -> None:
+    halves = [part for stream in STREAMS for part in (stream[: len(stream) // 4 * 2], stream[len(stream) // 4 * 2 :])]
+    path = write(tmp_path / "a.dcm", compressed(cine(3, 40, 48, 8), "jpeg", 8, streams=halves, NumberOfFrames=stated))
+    source = opened(path)
+    assert source.count == 3
+    assert bool(source.warnings) == (stated != 3)
+    assert all(source.frame(index).shape == (1, 48, 40) for index in range(3))

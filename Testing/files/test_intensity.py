@@ -340,3 +340,59 @@ def test_unknown_relationships_give_the_shown_darkness_and_say_so(relationship: 
     found = read_angiogram(xa(tmp_path / "a.dcm", **attributes)).attenuation(0)
     assert not found.proportional and "shown grey" in found.note
     assert np.allclose(found.values.T, 1 - PLAIN, atol=1e-6)
+
+
+# What other software leaves in headers
+
+
+def test_a_table_with_too_many_bits_is_shown_by_the_bits_of_its_entries(tmp_path: Path) -> None:
+    path = xa(tmp_path / "a.dcm", VOILUTSequence=Sequence([table(250, np.linspace(0, 4095, 500).round(), 16)]))
+    expected = np.linspace(0, 4095, 500).round()[STORED.astype(int) - 250] / 4095
+    assert np.allclose(grey_of(path), expected, atol=1e-6)
+
+
+def test_a_window_that_shows_next_to_no_contrast_is_passed_over_and_said(tmp_path: Path) -> None:
+    source = read_angiogram(xa(tmp_path / "a.dcm", WindowCenter=32768, WindowWidth=65536))
+    assert np.allclose(source.grey(0).T, PLAIN, atol=1e-6)
+    assert any("of the grey range and is not used" in line for line in source.warnings)
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"PhotometricInterpretation": "Monochrome1"}, {"PresentationLUTShape": "inverse"}]
+)
+def test_codes_are_read_in_any_case(attributes: dict[str, Any], tmp_path: Path) -> None:
+    assert np.allclose(grey_of(xa(tmp_path / "a.dcm", **attributes)), 1 - PLAIN, atol=1e-6)
+
+
+def test_colours_called_monochrome1_are_turned(tmp_path: Path) -> None:
+    colour = np.stack([(255 - STORED // 4).astype(np.uint8)] * 3, axis=-1)[None]
+    path = xa(tmp_path / "a.dcm", colour, PhotometricInterpretation="MONOCHROME1")
+    assert np.allclose(grey_of(path), (STORED // 4) / 255, atol=1e-6)
+
+
+def test_palettes_of_twelve_bits(tmp_path: Path) -> None:
+    ramp12 = (np.arange(256) * 16).astype("<u2").tobytes()
+    tables = {f"{colour}PaletteColorLookupTableData": ramp12 for colour in ("Red", "Green", "Blue")}
+    told = {f"{colour}PaletteColorLookupTableDescriptor": [256, 0, 12] for colour in ("Red", "Green", "Blue")}
+    small = (STORED // 4).astype(np.uint8)
+    path = xa(tmp_path / "a.dcm", small, PhotometricInterpretation="PALETTE COLOR", **told, **tables)
+    assert np.allclose(grey_of(path), ramp(*np.percentile(small, (0.1, 99.9)), small), atol=1e-5)
+
+
+def test_large_whole_numbers_keep_their_differences() -> None:
+    large = (STORED.astype(np.uint64) + 2**60)[None]
+    found = Angiogram.from_array(large * np.uint64(1)).grey(0)
+    assert np.isfinite(found).all()
+    wide = (STORED.astype(np.int32) + 2**30)[None]
+    assert np.allclose(Angiogram.from_array(wide).grey(0).T, PLAIN, atol=1e-5)
+
+
+def test_decompressed_files_that_keep_the_old_words(tmp_path: Path) -> None:
+    small = (STORED // 4).astype(np.uint8)
+    ybr = np.stack([small, np.full_like(small, 128), np.full_like(small, 128)], axis=-1)[None]
+    path = xa(tmp_path / "y.dcm", ybr, PhotometricInterpretation="YBR_FULL_422")
+    source = read_angiogram(path)
+    assert source.frames == 1 and np.allclose(source.grey(0).T, small / 255, atol=0.02)
+    assert any("YBR_FULL" in line for line in source.warnings)
+    wide = read_angiogram(xa(tmp_path / "b.dcm", STORED, BitsAllocated=8, BitsStored=12, HighBit=11))
+    assert wide.frames == 1 and np.allclose(wide.grey(0).T, PLAIN, atol=1e-6)

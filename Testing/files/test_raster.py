@@ -294,6 +294,18 @@ def test_a_long_tiff_is_read_page_by_page(tmp_path: Path) -> None:
         assert source.frame(index)[0, 7, 9] == index
 
 
+def test_a_cut_off_stack_of_imagej_gives_the_frames_that_are_there(tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).integers(0, 255, (4, 40, 50), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True)
+    whole = (tmp_path / "a.tif").read_bytes()
+    start = whole.index(stack[0].tobytes())
+    (tmp_path / "a.tif").write_bytes(whole[: start + 2 * 40 * 50 + 700])  # in the third frame
+    opened = open_raster(tmp_path / "a.tif")
+    assert opened.source.count == 2
+    assert all((opened.source.frame(index)[0] == stack[index].T).all() for index in range(2))
+    assert any("4 frames" in line and "2 are there" in line for line in opened.warnings)
+
+
 def test_other_kinds_and_damaged_files_give_one_line(grey: np.ndarray, tmp_path: Path) -> None:
     rng, said = np.random.default_rng(3), list[str]()
     Image.fromarray(grey).save(tmp_path / "a.png")

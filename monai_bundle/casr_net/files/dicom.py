@@ -20,7 +20,7 @@ except ImportError:  # pydicom 2.4, which MONAI Label 0.8.5 needs
     from pydicom.pixel_data_handlers.util import apply_color_lut  # type: ignore[no-redef]
 
 from ..errors import DataError, shown
-from .dicom_display import display_of, has_own_displays, numbers
+from .dicom_display import display_of, has_own_displays, is_monochrome1, numbers
 from .dicom_frames import DicomFrames, read_header
 from .frames import FrameSource, Opened
 from .geometry import LPS_TO_RAS
@@ -59,16 +59,18 @@ def open_xray(path: Path) -> Opened:
     # The frames' own list: decoders complain of a frame when its turn comes.
     frames.warnings += warnings
     source: FrameSource = frames
+    inverted = False
     if frames.photometric == "PALETTE COLOR" and frames.samples == 1:
         source = PaletteFrames(path, frames, data)
         bits, display = source.bits, None
     elif frames.samples > 1:
         bits, display = 8 * frames.dtype.itemsize, None
+        inverted = is_monochrome1(data)  # grey by its header, colours by its pictures
     else:
         first, said = display_of(data, 0, frames.bits)
         frames.warnings += said
         bits, display = 0, _displays(data, first, frames.bits)
-    return Opened(source, "dicom", affine, bits, False, display, _header(data), frames.warnings)
+    return Opened(source, "dicom", affine, bits, inverted, display, _header(data), frames.warnings)
 
 
 def _displays(data: Dataset, first: Display, bits: int) -> Callable[[int], Display]:
@@ -90,6 +92,11 @@ class PaletteFrames:
         stored = [int(value) for value in numbers(data, "RedPaletteColorLookupTableDescriptor") if math.isfinite(value)]
         if len(stored) != 3:
             raise DataError(f"{path}: PALETTE COLOR without a usable RedPaletteColorLookupTableDescriptor.")
+        for colour in ("Red", "Green", "Blue"):  # pydicom takes tables of 8 and of 16 bits only
+            keyword = f"{colour}PaletteColorLookupTableDescriptor"
+            told = [int(value) for value in numbers(data, keyword) if math.isfinite(value)]
+            if len(told) == 3 and told[2] not in (8, 16):
+                setattr(data, keyword, [*told[:2], 8 if told[2] < 8 else 16])
         first = stored[1] - 65536 if stored[1] > 32767 else stored[1]
         ramp = np.arange(first, first + (stored[0] or 65536)).reshape(1, -1)
         entries = apply_color_lut(ramp, data)

@@ -15,7 +15,7 @@ from .intensity import Display
 from .pixeldata.header import text
 from .transfer import AS_STORED, LookupTable, Rescale, Transfer, window
 
-__all__ = ["display_of", "group_item", "has_own_displays", "numbers"]
+__all__ = ["display_of", "group_item", "has_own_displays", "is_monochrome1", "numbers"]
 
 _XRAY_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.12.1",  # X-Ray Angiographic Image Storage
@@ -116,7 +116,7 @@ def voi_choices(data: Dataset, frame: int, warnings: list[str]) -> Iterator[tupl
         yield LookupTable(first, tuple((entries / (2.0**bits - 1)).tolist())), "VOI LUT"
     place = group_item(data, frame, "FrameVOILUTSequence", "WindowCenter")
     centres, widths = numbers(place, "WindowCenter"), numbers(place, "WindowWidth")
-    function = text(place, "VOILUTFunction") or "LINEAR"
+    function = text(place, "VOILUTFunction").upper() or "LINEAR"
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         warnings.append(f"VOILUTFunction is {shown(function)}; taken as LINEAR.")
         function = "LINEAR"
@@ -132,7 +132,12 @@ def voi_choices(data: Dataset, frame: int, warnings: list[str]) -> Iterator[tupl
 
 def is_inverted(data: Dataset) -> bool:
     """MONOCHROME1, or an inverse presentation LUT shape (PS3.3 C.11.6), shows high values dark."""
-    return text(data, "PresentationLUTShape") == "INVERSE" or text(data, "PhotometricInterpretation") == "MONOCHROME1"
+    return text(data, "PresentationLUTShape").upper() == "INVERSE" or is_monochrome1(data)
+
+
+def is_monochrome1(data: Dataset) -> bool:
+    """Whether the header calls high values dark; codes are read in any case."""
+    return text(data, "PhotometricInterpretation").upper() == "MONOCHROME1"
 
 
 def padding_of(data: Dataset) -> tuple[int, int] | None:
@@ -173,8 +178,9 @@ def _table(data: Dataset, item: Dataset) -> tuple[int, np.ndarray, int] | None:
     entries = entries[:count]
     if entries.size < 2 or not np.isfinite(entries).all():
         return None
-    bits = max(descriptor[2], int(entries.max()).bit_length())
-    return first, entries, bits
+    # Some software states more bits than the entries have: what is shown would be black.
+    used = max(int(entries.max()).bit_length(), 1)
+    return first, entries, used if descriptor[2] < used or descriptor[2] >= used + 3 else descriptor[2]
 
 
 def _raw(data: Dataset, keyword: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from .pixeldata.coded import RLEPixels, StreamPixels
 from .pixeldata.codestreams import UndecodableError
 from .pixeldata.encapsulation import find_frames, read_items
 from .pixeldata.header import PixelPlace, inflated, read_header
-from .pixeldata.image_pixel import describe_pixels
+from .pixeldata.image_pixel import ImagePixel, describe_pixels
 from .pixeldata.native import NativePixels, count_frames
 from .pixeldata.parts import FileParts
 from .pixeldata.stored_bits import StoredBits, stored_bits
@@ -127,7 +128,7 @@ class DicomFrames:
         self._compare(self.pixels)
 
     def _open_native(self, place: PixelPlace, length: int) -> None:
-        pixel = self._pixel
+        pixel = self._pixel = self._as_long_as(length)
         if pixel.samples == 3 and pixel.photometric.startswith("YBR") and not self._is_ybr():
             raise DataError(
                 f"{self._path}: PhotometricInterpretation {shown(pixel.photometric)} is not supported without "
@@ -139,6 +140,20 @@ class DicomFrames:
         self.warnings += warnings
         swapped = pixel.big_endian and place.vr == "OW" and pixel.allocated <= 8
         self.pixels = NativePixels(self._parts, place.offset, pixel, count, swapped)
+
+    def _as_long_as(self, length: int) -> ImagePixel:
+        """The description, mended where the length of the pixel data contradicts it: software that has decompressed a
+        file may leave YBR_FULL_422 in its header, or BitsAllocated 8 beside BitsStored 12."""
+        pixel, pixels = self._pixel, (self._pixel.frames or 1) * self._pixel.rows * self._pixel.columns
+        if pixel.halved and length in (3 * pixels, 3 * pixels + 1):
+            self.warnings.append("YBR_FULL_422 is stated, but the pixels have three bytes each; read as YBR_FULL")
+            return replace(pixel, photometric="YBR_FULL")
+        if pixel.allocated == 8 < pixel.stored and pixel.samples == 1 and length == 2 * pixels:
+            self.warnings.append(
+                f"BitsAllocated is 8 with BitsStored {pixel.stored}, and the pixel data hold two bytes a pixel; read so"
+            )
+            return replace(pixel, allocated=16)
+        return pixel
 
     def _compare(self, pixels: StreamPixels) -> None:
         """Say where the pictures are not what the header calls them; they are right."""

@@ -10,8 +10,9 @@ none, the standard leaves to the display; our choice, in this order:
 4. values of at most 8 bits: their full range;
 5. percentiles of the pixels, without padding and far outliers.
 
-A table or window of the file that clips 95 % of the pixels or more does not belong to them: it is passed over, and that
-is said. Arrays of one frame are (X, Y), or (samples, X, Y) as they are stored.
+A table or window of the file that clips 95 % of the pixels or more, or shows the bulk of them in less than a tenth of
+the grey range, does not belong to them: it is passed over, and that is said. Arrays of one frame are (X, Y), or
+(samples, X, Y) as they are stored.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ __all__ = [
 
 USELESS = 0.95
 """Share of clipped pixels from which a window is taken for one of other pixels. Our choice."""
+
+FLAT = 0.1
+"""Share of the grey range: a window that shows the bulk of the pixels in less is one of other pixels. Our choice."""
 
 PERCENTILES = (0.1, 99.9)
 CORE = (1.5, 98.5)
@@ -129,7 +133,7 @@ def percentile_range(values: np.ndarray) -> tuple[float, float]:
     low, high = np.percentile(kept, PERCENTILES)
     if high <= low:
         low, high = float(flat.min()), float(flat.max())
-    return (float(low), float(high)) if high > low else (float(low), float(low) + 1.0)
+    return (float(low), float(high)) if high > low else (float(low), float(low) + max(1.0, abs(float(low)) * 1e-6))
 
 
 def _near(bulk: np.ndarray, values: np.ndarray | np.generic) -> Any:
@@ -164,9 +168,13 @@ def choose_rule(
     for transfer, name in display.choices:
         values = _sampled(display, sample()) if values is None else values
         clipped = float(transfer.clips(values).mean())
-        if clipped < USELESS:
+        if clipped >= USELESS:
+            warnings.append(f"{name} clips {100 * clipped:.1f} % of the pixels and is not used.")
+            continue
+        share = float(np.ptp(np.percentile(transfer(values), CORE)))
+        if share >= FLAT:
             return GreyRule(display, transfer, name), warnings
-        warnings.append(f"{name} clips {100 * clipped:.1f} % of the pixels and is not used.")
+        warnings.append(f"{name} shows the pixels in {100 * share:.1f} % of the grey range and is not used.")
     if 0 < display.bits <= 8:
         return GreyRule(display, Ramp(0.0, float(2**display.bits - 1)), f"full range of {display.bits} bits"), warnings
     values = _sampled(display, sample()) if values is None else values

@@ -8,6 +8,7 @@ decoders of imagecodecs write no more than the header states, whatever a stream 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,9 @@ def _stack(path: Path, file: Any, warnings: list[str]) -> PlainFrames | None:
         return None
     one = int(np.prod(page.shape))
     count = int(np.prod(series.shape)) // one if one else 0
+    description = page.description.replace("\r", "")
+    if counted := re.match(r"ImageJ=.*^images=(\d{1,6})$", description, re.DOTALL | re.MULTILINE):
+        count = max(count, int(counted[1]))  # tifffile gives the stack up when the file is cut off
     samples, dtype = _type(path, page)
     if count <= 1 or _orientation(page) != 1 or dtype != page.dtype or page.bitspersample != 8 * dtype.itemsize:
         return None

@@ -23,6 +23,12 @@ class Transfer(Protocol):
         """JSON-ready: ``low`` and ``high``, the values that become 0 and 1, and what else it takes."""
 
 
+def _wide(values: np.ndarray) -> type[np.floating]:
+    """The type to compute in: single precision has 24 bits, which large whole numbers exceed."""
+    large = values.dtype.itemsize > (4 if values.dtype.kind == "f" else 2)
+    return np.float64 if large else np.float32
+
+
 @dataclass(frozen=True)
 class Rescale:
     """slope * value + intercept (PS3.3 C.11.1.1)."""
@@ -32,8 +38,8 @@ class Rescale:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         if self.slope == 1 and self.intercept == 0:
-            return values.astype(np.float32, copy=False)
-        return (values.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
+            return values.astype(_wide(values), copy=False)
+        return (values.astype(np.float64) * self.slope + self.intercept).astype(_wide(values), copy=False)
 
 
 AS_STORED = Rescale()
@@ -72,8 +78,9 @@ class Ramp:
     high: float
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        scaled = (values.astype(np.float32, copy=False) - np.float32(self.low)) / np.float32(self.high - self.low)
-        return np.clip(scaled, 0, 1, out=scaled)
+        kind = _wide(values)
+        scaled = (values.astype(kind, copy=False) - kind(self.low)) / kind(self.high - self.low)
+        return np.clip(scaled, 0, 1, out=scaled).astype(np.float32, copy=False)
 
     def clips(self, values: np.ndarray) -> np.ndarray:
         return (values < self.low) | (values > self.high)

@@ -251,7 +251,10 @@ def run_inference(evaluator: Engine | None, dataset: FrameDataset, report: RunRe
     finally:
         report.end(state)
         if state == "interrupted":
-            logger.warning("%s; the same command goes on from there.", report.summary())
+            logger.warning(
+                "%s; the same command goes on with what is missing (a cine that becomes one stack begins anew).",
+                report.summary(),
+            )
     records = report.files.values()
     kept = sum(record.state == "kept" for record in records)
     logger.info(

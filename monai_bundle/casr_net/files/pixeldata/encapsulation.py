@@ -131,12 +131,14 @@ def find_frames(
         if len(ways[0]) > 1:
             warnings.append(f"NumberOfFrames is missing; the pixel data hold {len(ways[0])} frames, all are read")
         return ways[0], warnings
-    exact = next((way for way in [*ways, single] if len(way) == stated), None)
+    # Where pictures begin in half of the fragments or fewer, a frame has several of them; a few may be damaged.
+    alone = not starts or 2 * len(starts) > len(fragments)
+    exact = next((way for way in [*ways, *([single] if alone else [])] if len(way) == stated), None)
     if exact is not None:
         return exact, warnings
     frames = ways[0]
     if len(frames) < stated:
-        if starts and len(apart := _split(stream, single)) > len(frames):
+        if starts and alone and len(apart := _split(stream, single)) > len(frames):
             frames = apart
         elif not ended:
             raise DataError(f"{path}: the file is cut off: {len(frames)} of {stated} frames are there.")
