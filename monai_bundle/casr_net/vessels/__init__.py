@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "centreline": ["centre_line", "refine_line"],
         "depth": ["vessel_depth"],
+        "measures": ["Interval", "Lesion", "METHODS", "Widths"],
         "paths": ["VesselPath"],
         "scale": ["Scale", "pixel_size"],
         "skeleton": ["local_radius", "vessel_skeleton"],
