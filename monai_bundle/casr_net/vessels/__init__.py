@@ -8,10 +8,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "centreline": ["centre_line", "refine_line"],
         "depth": ["vessel_depth"],
+        "diameters": ["Settings", "measure_widths"],
         "measures": ["Interval", "Lesion", "METHODS", "Widths"],
         "paths": ["VesselPath"],
         "scale": ["Scale", "pixel_size"],
         "skeleton": ["local_radius", "vessel_skeleton"],
+        "stenosis": ["Search", "find_lesions", "narrowest"],
         "tree": ["VesselTree", "vessel_tree"],
+        "treelesions": ["tree_lesions"],
     },
 )
