@@ -6,11 +6,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "catheter_scale": ["catheter_scale"],
         "centreline": ["centre_line", "refine_line"],
         "depth": ["vessel_depth"],
         "measures": ["Interval", "Lesion", "METHODS", "Widths"],
         "paths": ["VesselPath"],
-        "scale": ["Scale", "pixel_size"],
+        "scale": ["Scale", "pixel_aspect", "pixel_size"],
         "skeleton": ["local_radius", "vessel_skeleton"],
         "tree": ["VesselTree", "vessel_tree"],
     },
