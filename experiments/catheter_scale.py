@@ -25,7 +25,7 @@ import numpy as np
 from casr_net.synthetic.angiogram import make_angiogram
 from casr_net.synthetic.background import tube
 from casr_net.synthetic.scene import make_scene
-from casr_net.vessels import catheter_scale as module
+from casr_net.vessels.catheter_scale import SETTINGS, catheter_scale
 from casr_net.vessels.diameters import Settings
 from casr_net.vessels.scale import Scale
 from casr_net.vessels.tree import vessel_tree
@@ -34,7 +34,7 @@ logger = logging.getLogger("catheter_scale")
 
 SEEDS = range(2000, 2080)
 FRENCH = 6.0
-WAYS = {"as_vessels": Settings(), "as_catheter": module.SETTINGS}
+WAYS = {"as_vessels": Settings(), "as_catheter": SETTINGS}
 
 # Radius of the lumen over that of the wall: makers' figures for 6 F, 1.42 mm (diagnostic) and 1.8 mm (guiding) of 2.0.
 BORES = {"diagnostic": 0.71, "guiding": 0.90}
@@ -52,12 +52,9 @@ FINE, SIDE, BLUR, NOISE = 4, 320, 1.2, 0.02
 def measured(grey: np.ndarray, mask: np.ndarray) -> dict[str, Scale]:
     """The scale by each way of measuring."""
     tree = vessel_tree(mask, grey)
-    found = {}
-    for name, settings in WAYS.items():
-        module.SETTINGS = settings
-        found[name] = module.catheter_scale(grey, mask, tree, FRENCH)
-    module.SETTINGS = WAYS["as_catheter"]
-    return found
+    return {
+        name: catheter_scale(grey, mask, tree, FRENCH, settings=settings) for name, settings in WAYS.items()
+    }  # fmt: skip
 
 
 def angiograms() -> dict[str, Any]:
@@ -114,7 +111,8 @@ def draw(radius: float, bore: float, wall: float, inside: float, seed: int) -> t
     )
     grey = np.maximum(wall * (outer - lumen) + inside * lumen, artery)
     grey = cv2.GaussianBlur(grey, (0, 0), BLUR) + rng.normal(0, NOISE * 2 * radius, grey.shape).astype(np.float32)
-    return grey.T.copy(), np.maximum(outer, artery).T > 0.25 * radius
+    seen = np.maximum(outer, artery).T
+    return grey.T.copy(), seen > 0.25 * radius
 
 
 def coarse(line: np.ndarray, radius: float) -> np.ndarray:
@@ -133,9 +131,8 @@ def walls() -> dict[str, Any]:
                 scale = measured(*draw(radius, bore, wall, inside, seed))["as_catheter"]
                 if scale.column_mm is not None:
                     ratios.append(scale.column_mm / (FRENCH / 3 / (2 * radius)))
-            found[f"{bore_name}_{name}"] = {
-                "tubes": 3 * len(RADII), "measured": len(ratios), **(summary(np.array(ratios)) if len(ratios) > 1 else {})
-            }  # fmt: skip
+            figures = summary(np.array(ratios)) if len(ratios) > 1 else {}
+            found[f"{bore_name}_{name}"] = {"tubes": 3 * len(RADII), "measured": len(ratios), **figures}
     return found
 
 
@@ -145,7 +142,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     result = {
-        "data": "casr_net.synthetic and drawn tubes, no patients; figures are measured over true size of a pixel, less 1",
+        "data": "casr_net.synthetic and drawn tubes, no patients",
+        "figures": "measured over true size of a pixel, less 1",
         "synthetic_angiograms": angiograms(),
         "walls": {
             "radii_px": list(RADII), "blur_px": BLUR, "noise_of_the_largest_depth": NOISE, "bores": BORES,

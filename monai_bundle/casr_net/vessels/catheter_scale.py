@@ -43,7 +43,12 @@ LARGEST_SPREAD = 0.2
 
 
 def catheter_scale(
-    attenuation: np.ndarray, mask: np.ndarray, tree: VesselTree, french: float, aspect: float = 1.0
+    attenuation: np.ndarray,
+    mask: np.ndarray,
+    tree: VesselTree,
+    french: float,
+    aspect: float = 1.0,
+    settings: Settings = SETTINGS,
 ) -> Scale:
     """Measure the catheter of a tree along its whole shaft, and take its known size for a scale.
 
@@ -55,6 +60,7 @@ def catheter_scale(
         tree: of the mask.
         french: outer diameter, 1 F is a third of a millimetre.
         aspect: height of a pixel over its width, see :func:`casr_net.vessels.pixel_aspect`.
+        settings: how widths are measured; only those between edges count.
 
     Returns:
         The scale, of kind "catheter", with the spread of the width over the places. Without one (kind "none", and the
@@ -72,7 +78,7 @@ def catheter_scale(
     path = _shaft(tree)
     if path is None:
         return _none("no catheter was found among the vessels")
-    widths = measure_widths(attenuation, mask, path, tree, SETTINGS)
+    widths = measure_widths(attenuation, mask, path, tree, settings)
     places = _places(widths, aspect)
     if len(places) < PLACES:
         return _none(f"the catheter can be measured at {len(places)} places only, {PLACES} are needed")
