@@ -56,7 +56,7 @@ def test_width_and_size_give_the_pixel(radius: float, french: float) -> None:
     assert found.kind == "catheter" and not found.estimated
     assert found.row_mm == found.column_mm == pytest.approx(french / 3 / (2 * radius), rel=0.03)
     assert found.spread is not None and found.spread < 0.02
-    assert f"{french:g} F" in found.note and "places" in found.note and "outer wall" in found.note
+    assert f"{french:g} F" in found.note and "places" in found.note and "up to its outer wall" in found.note
 
 
 def test_noise_is_in_the_spread(plain: Drawn) -> None:

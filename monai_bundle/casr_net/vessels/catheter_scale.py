@@ -1,10 +1,11 @@
 """The size of a pixel by a catheter of known size: 1 French is a third of a millimetre of outer diameter.
 
-The width is that between the edges of the shadow (:mod:`casr_net.vessels.diameters`), so they must be the catheter's
-outer wall. That holds for walls that are opaque by themselves (barium or bismuth salts, a steel braid), empty or full
-of contrast agent. Of a catheter whose wall hardly shows, contrast agent shows the lumen, which is narrower: by makers'
-figures for 6 F (2.0 mm) 1.8 mm in guiding and 1.3 to 1.4 mm in diagnostic catheters, so that every length would come
-out larger by a ninth to a half. One image does not tell which it is; whoever gives the size must know.
+The width is that between the edges of the shadow (:mod:`casr_net.vessels.diameters`), which are taken for the
+catheter's outer wall. That holds where wall and filling are about as opaque as each other, as in an opaque wall (barium
+or bismuth salts, a steel braid) full of contrast agent. An empty catheter shows its wall alone, whose blurred shadow
+looks wider than it is. Of a wall that hardly shows, contrast agent shows the lumen, which is narrower: by makers'
+figures for 6 F (2.0 mm) 1.8 mm in guiding and 1.3 to 1.4 mm in diagnostic catheters. What that costs is measured in
+``experiments/catheter_scale.py``. One image does not tell which it is; whoever gives the size must know.
 
 The catheter lies beside the vessels' origin: vessels nearer to the detector are magnified less, those farther away
 more, by 1 to 1.5 % a centimetre.
@@ -91,8 +92,8 @@ def catheter_scale(
     column = millimetres / width
     note = (
         f"Pixel size by the catheter of {float(french):g} F ({millimetres:.3g} mm), {width:.2f} pixels wide at "
-        f"{len(places)} places along {path.length:.0f} pixels, spread {100 * spread:.1f} %; its outer wall is taken to "
-        "be what shows."
+        f"{len(places)} places along {path.length:.0f} pixels, spread {100 * spread:.1f} %; it is taken to show "
+        "up to its outer wall."
     )
     return Scale(column * float(aspect), column, False, note, "catheter", spread)
 
