@@ -12,14 +12,18 @@ from slicer.i18n import tr as _
 from .scale import Scale
 from .sources import FrameSource
 
-__all__ = ["statistics_table"]
+__all__ = ["SCALE_KIND", "statistics_table"]
+
+SCALE_KIND = "CASR.ScaleKind"
+"""Attribute of a table node: where its millimetres are from, one of ``scale.KINDS``."""
 
 
 def statistics_table(source: FrameSource, pixels: Mapping[int, int], scale: Scale) -> Any:
     """A new table node: one row a frame that was segmented, in their order.
 
     Columns: "Frame" (counted from 1), "Area (px)", and with a known scale "Area (mm2)" or, where the scale is an
-    estimate, "Area (mm2, estimated)". Without one there is no such column; the node's description tells the reason.
+    estimate, "Area (mm2, estimated)". Without one there is no such column; the node's description tells the reason, and
+    an attribute the kind of the scale.
 
     Args:
         source: the frames.
@@ -29,6 +33,7 @@ def statistics_table(source: FrameSource, pixels: Mapping[int, int], scale: Scal
     name = slicer.mrmlScene.GenerateUniqueName(_("{name} vessel area").format(name=source.name))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", name)
     node.SetDescription(scale.note)
+    node.SetAttribute(SCALE_KIND, scale.kind)
     frames, areas = vtk.vtkIntArray(), vtk.vtkIntArray()
     frames.SetName("Frame")
     areas.SetName("Area (px)")

@@ -152,7 +152,7 @@ def test_an_impossible_window_is_refused(png: Path, tmp_path: Path, capsys, wind
 
 
 def test_large_stacks_wait_on_the_disk(tmp_path: Path, cine: Path, monkeypatch) -> None:
-    monkeypatch.setattr("casr_net.files.results.STACK_IN_MEMORY", 0)
+    monkeypatch.setattr("casr_net.files.stacks.STACK_IN_MEMORY", 0)
     writer = ResultWriter(tmp_path, format="nrrd")
     items = find_inputs(cine).items
     for item in items:

@@ -55,6 +55,7 @@ def test_spacing_and_what_it_means(cine: Path, tmp_path: Path, capsys) -> None:
     spacing = json.loads(capsys.readouterr().out)["files"][0]["spacing"]
     assert np.allclose(spacing["patient"], [0.2, 0.4 / 1.5]) and spacing["estimated"]
     assert "detector" in spacing["note"]
+    assert spacing["kind"] == "magnification" and spacing["contradictions"] == []
 
 
 def test_one_bad_file_does_not_cost_the_others(png: Path, tmp_path: Path, capsys) -> None:

@@ -12,7 +12,7 @@ import vtk
 from CASRSegmentationLib import results, sources
 from CASRSegmentationLib.results import ResultError, ResultWriter
 from CASRSegmentationLib.scale import Scale
-from CASRSegmentationLib.statistics import statistics_table
+from CASRSegmentationLib.statistics import SCALE_KIND, statistics_table
 from standins.angiograms import MATRICES, RIGID
 
 
@@ -398,13 +398,15 @@ def test_table_without_calibration_has_no_millimetres(frame_volume):
     table = node.GetTable()
     assert [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())] == ["Frame", "Area (px)"]
     assert node.GetDescription() == "none stated" and node.GetCellText(0, 1) == "17"
+    assert node.GetAttribute(SCALE_KIND) == "none"
 
 
 @pytest.mark.parametrize(("estimated", "title"), [(False, "Area (mm2)"), (True, "Area (mm2, estimated)")])
 def test_table_with_calibration(cine, estimated, title):
     node = statistics_table(
-        sources.describe(cine.volume), {3: 100, 1: 50}, Scale(0.2, 0.25, estimated, "somehow")
+        sources.describe(cine.volume), {3: 100, 1: 50}, Scale(0.2, 0.25, estimated, "somehow", "geometry")
     )  # fmt: skip
+    assert node.GetAttribute(SCALE_KIND) == "geometry"
     table = node.GetTable()
     assert table.GetColumnName(2) == title
     rows = [[table.GetValue(r, c).ToDouble() for c in range(3)] for r in range(2)]

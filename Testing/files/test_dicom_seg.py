@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
 
 from casr_net.errors import DataError, UsageError
 from casr_net.files.dicom_seg import SEGMENTATION_STORAGE, make_segmentation, parse_segmentation, write_segmentation
+from casr_net.files.stacks import Stack
 from casr_net.synthetic.dataset import write_dataset
 
 
@@ -31,7 +34,7 @@ def masks() -> dict[int, np.ndarray]:
 
 @pytest.fixture
 def written(cine: Path, masks: dict[int, np.ndarray], tmp_path: Path) -> Path:
-    write_segmentation(tmp_path / "seg.dcm", cine, masks, serial="0123abcd")
+    write_segmentation(tmp_path / "seg.dcm", cine, masks, weights=cine)
     return tmp_path / "seg.dcm"
 
 
@@ -83,6 +86,48 @@ def test_name_outside_latin1(cine: Path, tmp_path: Path) -> None:
     assert str(pydicom.dcmread(tmp_path / "x.dcm").PatientName) == "山田^太郎"
 
 
+def test_long_cine_is_packed_frame_by_frame(cine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cine whose masks wait on the disk: in memory are eight of them, and the description of the frames."""
+    source, frames, side = pydicom.dcmread(cine), 60, 511
+    source.NumberOfFrames, source.Rows, source.Columns = frames, side, side
+    monkeypatch.setattr("casr_net.files.stacks.STACK_IN_MEMORY", 0)
+    stack = Stack("x", range(frames), (side, side))
+    for frame in range(frames):
+        mask = np.zeros((side, side), np.uint8)
+        mask[frame, : frame + 1] = 1
+        stack.put(frame, mask)
+    tracemalloc.start()
+    write_segmentation(tmp_path / "x.dcm", source, stack)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 12 * side * side + 2**21 < frames * side * side
+    found = parse_segmentation(tmp_path / "x.dcm")
+    assert [np.argwhere(found.masks[..., frame]).tolist() for frame in (0, 2, 59)] == [
+        [[frame, row] for row in range(frame + 1)] for frame in (0, 2, 59)
+    ]
+    whole = make_segmentation(source, stack)
+    assert whole.PixelData == pydicom.dcmread(tmp_path / "x.dcm").PixelData
+
+
+DAMAGED = {
+    "PatientName": ("PN", b"a=b=c=d^^^^^^^"), "PatientBirthDate": ("DA", b"1.1.1950"), "StudyDate": ("DA", b"today "),
+    "StudyTime": ("TM", b"noon"), "PatientAge": ("AS", b"old "), "PatientWeight": ("DS", b"a\\b "),
+    "LossyImageCompressionRatio": ("DS", b"x\\1e999 "), "PatientSex": ("CS", b"lower case"),
+    "AccessionNumber": ("SH", b"x" * 64), "LossyImageCompression": ("CS", b"yes "),
+    "PatientComments": ("LT", b"\xff\xfe"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keyword", DAMAGED)
+@pytest.mark.filterwarnings("error")
+def test_damaged_values_of_the_source_cost_no_mask(cine: Path, tmp_path: Path, keyword: str) -> None:
+    source, tag = pydicom.dcmread(cine), pydicom.tag.Tag(keyword)
+    representation, value = DAMAGED[keyword]
+    source[tag] = RawDataElement(tag, representation, len(value), value, 0, False, True)
+    write_segmentation(tmp_path / "x.dcm", source, {2: np.eye(65)})
+    assert (parse_segmentation(tmp_path / "x.dcm").masks[..., 0] == np.eye(65)).all()
+
+
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy is not there (Debian package dicom3tools)")
 @pytest.mark.parametrize("algorithm", ["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"])
 def test_standard_is_kept(cine: Path, masks: dict[int, np.ndarray], tmp_path: Path, algorithm: str) -> None:
@@ -128,6 +173,10 @@ def test_what_is_wrong_is_said(cine: Path, masks: dict[int, np.ndarray], tmp_pat
         make_segmentation(cine, masks, algorithm="AI")
     with pytest.raises(DataError, match="no frame 5 to store a mask for; it has 5"):
         make_segmentation(cine, {5: np.zeros((65, 65))})
+    nameless = pydicom.dcmread(cine)
+    del nameless.StudyInstanceUID
+    with pytest.raises(DataError, match="image: has no StudyInstanceUID; what is derived"):
+        make_segmentation(nameless, masks)
     with pytest.raises(DataError, match="the mask of frame 0 has 65 x 64 pixels; the image has 65 x 65"):
         make_segmentation(cine, {0: np.zeros((65, 64))})
     with pytest.raises(DataError, match=r"SOP class is 1\.2\.840\.10008\.5\.1\.4\.1\.1\.12\.1"):

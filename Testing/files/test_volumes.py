@@ -181,7 +181,10 @@ def test_a_header_does_not_reach_for_files_elsewhere(name: str, cine: np.ndarray
           "space directions: (0.3,0,0,0) (0,0.4,0,0) (0,0,1,0)", "space origin: (-5,-6,7,0)"], AFFINE, False),
         (["spacings: 0.3 0.4 1"], np.diag([-0.3, -0.4, 1, 1]), False),
         (["spacings: 0 0 1"], LPS, True),
-        (["spacings: nan 0.4 1"], None, False),
+        (["spacings: nan 0.4 1"], np.diag([-1, -0.4, 1, 1]), True),
+        (["spacings: NaN nan nan"], LPS, True),
+        (["spacings: 0.3 0.4"], LPS, True),
+        (["spacings: 0.3 0.4 nan"], None, False),
         (["space: elsewhere", "space directions: (1e300,0,0) (0,1e300,0) (0,0,1)"], LPS, True),
     ],
 )  # fmt: skip

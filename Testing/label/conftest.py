@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 import pytest
+from makers.orthanc import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = ROOT / "monai_bundle" / "label_app"
@@ -36,13 +36,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         needs = {"server", "start"} & set(getattr(item, "fixturenames", ()))
         if needs and not PYTHON.is_file() and Path(item.path).parent == Path(__file__).parent:
             item.add_marker(pytest.mark.skip(reason=REASON))
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody uses now."""
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -14,6 +14,7 @@ import nrrd
 import numpy as np
 import pydicom
 import pytest
+from makers.orthanc import ORTHANC, PLUGIN, REASON, Orthanc, free_port
 from pydicom.uid import generate_uid
 
 from casr_net import Segmenter
@@ -21,8 +22,7 @@ from casr_net.files.dicom import save_dicom
 from casr_net.files.dicom_seg import parse_segmentation, write_segmentation
 from casr_net.synthetic.dataset import write_dataset
 
-from .conftest import Server, free_port, png
-from .orthanc import ORTHANC, PLUGIN, REASON, Orthanc
+from .conftest import Server, png
 
 pytestmark = pytest.mark.skipif(ORTHANC is None or not PLUGIN.is_file(), reason=REASON)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from casr_net.vessels.scale import ATTRIBUTES, pixel_size
+from casr_net.vessels.scale import ATTRIBUTES, KINDS, Scale, pixel_aspect, pixel_size
 
 ROOT = Path(__file__).resolve().parents[2]
 DETECTOR = {"ImagerPixelSpacing": [0.3, 0.36]}
@@ -109,3 +109,67 @@ def test_data_set_of_pydicom() -> None:
     tag = pydicom.tag.Tag("ImagerPixelSpacing")  # a text where numbers belong, as a damaged file has it
     broken[tag] = pydicom.dataelem.RawDataElement(tag, "DS", 4, b"a\\b ", 0, False, True)
     assert "not usable" in pixel_size(broken).note and pixel_size(broken).row_mm is None
+
+
+CATHETER = Scale(0.2, 0.2, False, "Pixel size by the catheter.", "catheter", 0.03)
+GEOMETRY = {"PixelSpacing": [0.21, 0.21], "PixelSpacingCalibrationType": "GEOMETRY"}
+ESTIMATE = {"ImagerPixelSpacing": [0.33, 0.33], "EstimatedRadiographicMagnificationFactor": 1.5}
+
+
+def test_kinds_in_their_order() -> None:
+    header = GEOMETRY | ESTIMATE
+    assert pixel_size(header, (0.19, 0.19), CATHETER).kind == "user"
+    found = pixel_size(header, None, CATHETER)
+    assert (found.kind, found.row_mm, found.spread, found.contradictions) == ("catheter", 0.2, 0.03, ())
+    assert pixel_size(header).kind == "geometry" and pixel_size(header).spread is None
+    assert pixel_size(header | {"PixelSpacingCalibrationType": "FIDUCIAL"}).kind == "fiducial"
+    estimate = pixel_size(ESTIMATE)
+    assert estimate.kind == "magnification" and estimate.estimated and "estimated at the isocentre" in estimate.note
+    assert pixel_size({"ImagerPixelSpacing": [0.3, 0.3]}).kind == "none" == KINDS[-1]
+    assert not any(pixel_size(header, stated, one).estimated for stated, one in ((None, None), ((1, 1), CATHETER)))
+
+
+def test_a_catheter_that_gives_nothing_is_named_and_the_next_counts() -> None:
+    nothing = Scale(None, None, False, "The catheter gives no pixel size: no catheter was found among the vessels.")
+    found = pixel_size(GEOMETRY, None, nothing)
+    assert found.kind == "geometry" and found.row_mm == 0.21
+    assert found.note.endswith("; The catheter gives no pixel size: no catheter was found among the vessels.")
+    alone = pixel_size({}, None, nothing)
+    assert alone.kind == "none" and alone.row_mm is None and "no catheter was found" in alone.note
+
+
+@pytest.mark.parametrize(("other", "said"), [(0.239, False), (0.241, True), (0.168, False), (0.166, True)])
+def test_contradictions_beyond_a_fifth_are_said(other: float, said: bool) -> None:
+    header = {"PixelSpacing": [other, other], "PixelSpacingCalibrationType": "FIDUCIAL"}
+    found = pixel_size(header, None, CATHETER)
+    assert (found.kind, found.row_mm, len(found.contradictions)) == ("catheter", 0.2, int(said))
+    for line in found.contradictions:
+        assert line in found.note and "The catheter gives 0.2 mm a pixel" in line and f"{other:.3g} mm" in line
+        assert "(FIDUCIAL)" in line and "The first is used, since it is measured in this image" in line
+
+
+def test_every_later_source_is_compared() -> None:
+    found = pixel_size(GEOMETRY | ESTIMATE, (0.4, 0.4), CATHETER)
+    assert found.kind == "user" and len(found.contradictions) == 4
+    for text in ("the catheter 0.2 mm", "(GEOMETRY) 0.21 mm", "isocentre 0.22 mm", "a magnification of 0.82; 1 to 5"):
+        assert any(text in line for line in found.contradictions), text
+    assert pixel_size(GEOMETRY | ESTIMATE).contradictions == ()
+    apart = pixel_size(GEOMETRY | ESTIMATE | {"EstimatedRadiographicMagnificationFactor": 1.1})
+    assert apart.kind == "geometry" and "a calibration counts before an estimate" in apart.contradictions[0]
+    # What is not usable is no contradiction, and what is not used is not complained of.
+    broken = pixel_size({"ImagerPixelSpacing": [0, 0], "EstimatedRadiographicMagnificationFactor": 99}, (0.4, 0.4))
+    assert broken.contradictions == () and broken.note == "Pixel size as stated by the user."
+
+
+def test_sizes_that_cannot_be_with_the_detector() -> None:
+    for side, magnification in ((0.05, "6"), (0.4, "0.75")):
+        (line,) = pixel_size({"ImagerPixelSpacing": [0.3, 0.3]}, (side, side)).contradictions
+        assert f"a magnification of {magnification}; 1 to 5 is possible" in line
+    (line,) = pixel_size(DETECTOR, (0.2, 0.2)).contradictions
+    assert "A pixel's height over its width is 1 here and 0.833 at the detector" in line
+
+
+def test_shape_of_a_pixel() -> None:
+    assert pixel_aspect({}) == pixel_aspect({"PixelSpacing": [0, 1], "ImagerPixelSpacing": "x"}) == 1
+    assert pixel_aspect(DETECTOR) == pytest.approx(0.3 / 0.36)
+    assert pixel_aspect({"PixelSpacing": "0.2\\0.4", "ImagerPixelSpacing": [1, 99]}) == 0.5

@@ -96,7 +96,14 @@ def _spacing(angiogram: Angiogram) -> dict[str, Any]:
     scale = pixel_size(angiogram.header)
     column, row = (float(np.linalg.norm(angiogram.affine[:3, axis])) for axis in (0, 1))
     patient = None if scale.row_mm is None else [scale.row_mm, scale.column_mm]
-    return {"grid": [row, column], "patient": patient, "estimated": scale.estimated, "note": scale.note}
+    return {
+        "grid": [row, column],
+        "patient": patient,
+        "kind": scale.kind,
+        "estimated": scale.estimated,
+        "note": scale.note,
+        "contradictions": list(scale.contradictions),
+    }
 
 
 def _block(path: str, facts: dict[str, Any]) -> str:
@@ -119,7 +126,8 @@ def _block(path: str, facts: dict[str, Any]) -> str:
         ("grid", "{:g} x {:g} mm (rows x columns) in the masks; 1 where none is stated".format(*spacing["grid"])),
         (
             "patient",
-            ("{:.4g} x {:.4g} mm. ".format(*spacing["patient"]) if spacing["patient"] else "") + spacing["note"],
+            ("{:.4g} x {:.4g} mm ({}). ".format(*spacing["patient"], spacing["kind"]) if spacing["patient"] else "")
+            + spacing["note"],
         ),
         *(("warning", line) for line in facts["warnings"]),
     ]

@@ -11,9 +11,9 @@ Libraries such as highdicom (0.28) refuse several frames without Frame of Refere
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -22,23 +22,23 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from ..errors import DataError, UsageError
 from .dicom import save_dicom, set_encoding
+from .dicom_derived import code, copy_patient, identity_of, item, quiet, reference
 from .dicom_frames import read_header
+from .digest import sha256
+from .kinds import kind_of
+from .pixeldata.header import number, text
 from .segmentations import SEGMENTATION_STORAGE, DicomSegmentation, parse_segmentation
 
-__all__ = ["SEGMENTATION_STORAGE", "DicomSegmentation", "make_segmentation", "parse_segmentation", "write_segmentation"]
+__all__ = [
+    "SEGMENTATION_STORAGE",
+    "DicomSegmentation",
+    "check_source",
+    "make_segmentation",
+    "parse_segmentation",
+    "write_segmentation",
+]
 
 ALGORITHM_TYPES = ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL")
-
-# Attributes of patient and study that belong to every object of the study, PS3.3 C.7.1.1, C.7.2.1 and C.7.2.2.
-_REQUIRED = {
-    "PatientName": "PN", "PatientID": "LO", "PatientBirthDate": "DA", "PatientSex": "CS", "StudyInstanceUID": "UI",
-    "StudyDate": "DA", "StudyTime": "TM", "ReferringPhysicianName": "PN", "StudyID": "SH", "AccessionNumber": "SH",
-}  # fmt: skip
-_OPTIONAL = (
-    "IssuerOfPatientID", "EthnicGroup", "PatientComments", "StudyDescription", "PatientAge",
-    "PatientSize", "PatientWeight", "PatientIdentityRemoved", "DeidentificationMethod", "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod", "TimezoneOffsetFromUTC",
-)  # fmt: skip
 
 
 def make_segmentation(
@@ -47,7 +47,7 @@ def make_segmentation(
     *,
     algorithm: str = "AUTOMATIC",
     version: str = "",
-    serial: str = "0",
+    weights: str | Path | None = None,
     description: str = "Coronary arteries (research use only)",
 ) -> Dataset:
     """Put together a binary Segmentation object with the one segment "Coronary artery" (SCT 41801008).
@@ -59,7 +59,8 @@ def make_segmentation(
         algorithm: SegmentAlgorithmType: "AUTOMATIC" as it came from the network, "SEMIAUTOMATIC" corrected by hand, or
             "MANUAL".
         version: of this software; its own by default.
-        serial: DeviceSerialNumber, for example a hash of the weights.
+        weights: file of the network's weights: the first 16 digits of its SHA-256 become DeviceSerialNumber. "0" where
+            it is not known.
         description: SeriesDescription.
 
     Returns:
@@ -68,19 +69,80 @@ def make_segmentation(
     Raises:
         UsageError: for no mask, or another algorithm type; DataError: when a mask does not fit to the source.
     """
+    made, frames = _described(source, masks, algorithm, version, weights, description)
+    packed = b"".join(_packed(masks, frames))
+    made.add_new(Tag("PixelData"), "OB", packed + b"\0" * (len(packed) % 2))
+    return made
+
+
+def write_segmentation(
+    path: Path,
+    source: Dataset | str | Path,
+    masks: Mapping[int, np.ndarray],
+    *,
+    algorithm: str = "AUTOMATIC",
+    version: str = "",
+    weights: str | Path | None = None,
+    description: str = "Coronary arteries (research use only)",
+) -> None:
+    """Write what :func:`make_segmentation` makes as a DICOM file (Explicit VR Little Endian).
+
+    The masks are asked for one by one: a long cine that waits on the disk takes the memory of eight frames.
+    """
+    made, frames = _described(source, masks, algorithm, version, weights, description)
+    columns, rows = int(made.Columns), int(made.Rows)
+    length = -(-len(frames) * rows * columns // 8)  # below 2 GiB: see casr_net.files.frames.MAX_FILE_BYTES
+    with quiet():
+        save_dicom(path, made)
+    with open(path, "ab") as file:  # pixel data are the last element, so that they can follow what is there
+        file.write(struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, length + length % 2))
+        for part in _packed(masks, frames):
+            file.write(part)
+        file.write(b"\0" * (length % 2))
+
+
+def check_source(path: Path, frames: Sequence[int]) -> None:
+    """Look whether a Segmentation can be made of frames of a file, counted from 0.
+
+    Raises:
+        DataError: when it is no DICOM file, does not say which instance of which series and study it is, or states
+            fewer frames than it has: the others cannot be named.
+    """
+    if kind_of(path) != "dicom":
+        raise DataError(f"{path}: a DICOM Segmentation (format seg) needs a DICOM image; this is none.")
+    data, _ = read_header(path)
+    identity_of(data, str(path))
+    stated = number(path, data, "NumberOfFrames", 1)
+    if max(frames) >= stated:
+        raise DataError(
+            f"{path}: NumberOfFrames states {stated}, but there are more frames; a DICOM Segmentation cannot name them."
+        )
+
+
+def _described(
+    source: Dataset | str | Path,
+    masks: Mapping[int, np.ndarray],
+    algorithm: str,
+    version: str,
+    weights: str | Path | None,
+    description: str,
+) -> tuple[Dataset, list[int]]:
+    """The object without its pixels, and the frames of the source in its order."""
     data = source if isinstance(source, Dataset) else read_header(Path(source))[0]
     if algorithm not in ALGORITHM_TYPES:
         raise UsageError(f"algorithm is {algorithm!r}; known are {', '.join(ALGORITHM_TYPES)}.")
     if not masks:
         raise UsageError("no frame to store in a DICOM Segmentation.")
     frames = sorted(masks)
-    _check(data, masks, frames)
-    made = _head(data, version, serial, description)
+    identity = identity_of(data, "image" if isinstance(source, Dataset) else str(source))
+    _check(data, identity, masks, frames)
+    with quiet():
+        made = _head(data, identity, version, weights, description)
     made.SegmentSequence = [_segment(algorithm, made.SoftwareVersions)]
     organization = generate_uid()
-    made.DimensionOrganizationSequence = [_item(DimensionOrganizationUID=organization)]
+    made.DimensionOrganizationSequence = [item(DimensionOrganizationUID=organization)]
     made.DimensionIndexSequence = [
-        _item(
+        item(
             DimensionOrganizationUID=organization, DimensionIndexPointer=Tag(pointer),
             FunctionalGroupPointer=Tag(group), DimensionDescriptionLabel=pointer,
         )
@@ -90,24 +152,28 @@ def make_segmentation(
         )
     ]  # fmt: skip
     made.SharedFunctionalGroupsSequence = [
-        _item(SegmentIdentificationSequence=[_item(ReferencedSegmentNumber=1)]),
+        item(SegmentIdentificationSequence=[item(ReferencedSegmentNumber=1)]),
     ]
-    made.PerFrameFunctionalGroupsSequence = [_frame(data, frame) for frame in frames]
+    numbered = text(data, "NumberOfFrames") != ""
+    made.PerFrameFunctionalGroupsSequence = [_frame(identity, frame, numbered) for frame in frames]
     made.NumberOfFrames = len(frames)
-    bits = np.stack([np.asarray(masks[frame]).T != 0 for frame in frames])
-    packed = np.packbits(bits.reshape(-1), bitorder="little").tobytes()  # PS3.5 8.1.1: frames follow without padding
-    made.add_new(Tag("PixelData"), "OB", packed + b"\0" * (len(packed) % 2))
-    return made
+    return made, frames
 
 
-def write_segmentation(path: Path, source: Dataset | str | Path, masks: Mapping[int, np.ndarray], **more: Any) -> None:
-    """Write what :func:`make_segmentation` makes as a DICOM file (Explicit VR Little Endian)."""
-    save_dicom(path, make_segmentation(source, masks, **more))
+def _packed(masks: Mapping[int, np.ndarray], frames: Sequence[int]) -> Iterator[bytes]:
+    """The pixels in packed bits. Frames follow each other without padding (PS3.5 8.1.1): eight of them are whole bytes,
+    whatever their size."""
+    for start in range(0, len(frames), 8):
+        some = frames[start : start + 8]
+        bits = np.empty((len(some), *np.shape(masks[some[0]])[::-1]), bool)
+        for place, frame in enumerate(some):
+            np.not_equal(np.asarray(masks[frame]).T, 0, out=bits[place])
+        yield np.packbits(bits.reshape(-1), bitorder="little").tobytes()
 
 
-def _check(data: Dataset, masks: Mapping[int, np.ndarray], frames: Sequence[int]) -> None:
+def _check(data: Dataset, identity: Mapping[str, str], masks: Mapping[int, np.ndarray], frames: Sequence[int]) -> None:
     size, there = (int(data.Columns), int(data.Rows)), int(data.get("NumberOfFrames", 1) or 1)
-    name = f"image {data.SOPInstanceUID}"
+    name = f"image {identity['SOPInstanceUID']}"
     if frames[0] < 0 or frames[-1] >= there:
         wrong = frames[0] if frames[0] < 0 else frames[-1]
         raise DataError(f"{name}: no frame {wrong} to store a mask for; it has {there}, counted from 0.")
@@ -119,26 +185,24 @@ def _check(data: Dataset, masks: Mapping[int, np.ndarray], frames: Sequence[int]
             )
 
 
-def _head(data: Dataset, version: str, serial: str, description: str) -> Dataset:
+def _head(
+    data: Dataset, identity: Mapping[str, str], version: str, weights: str | Path | None, description: str
+) -> Dataset:
     """Everything but segments, frames and pixels."""
     from .. import __version__
 
     now = datetime.datetime.now()
     made = Dataset()
     made.SpecificCharacterSet = "ISO_IR 192"
-    for keyword, representation in _REQUIRED.items():
-        value = data.get(keyword)
-        made.add_new(Tag(keyword), representation, "" if value is None else str(value))
-    for keyword in _OPTIONAL:
-        if data.get(keyword) not in (None, ""):
-            made[keyword] = data[keyword]
+    copy_patient(data, made)
     made.SOPClassUID, made.SOPInstanceUID = SEGMENTATION_STORAGE, generate_uid()
     made.SeriesInstanceUID, made.SeriesNumber, made.InstanceNumber = generate_uid(), 9000, 1
     made.Modality, made.SeriesDescription = "SEG", description[:64]
     made.SeriesDate = made.ContentDate = made.InstanceCreationDate = now.strftime("%Y%m%d")
     made.SeriesTime = made.ContentTime = made.InstanceCreationTime = now.strftime("%H%M%S.%f")
     made.Manufacturer, made.ManufacturerModelName = "CASR-Net", "CASR-Net"
-    made.DeviceSerialNumber, made.SoftwareVersions = serial[:64], version or __version__
+    made.DeviceSerialNumber = "0" if weights is None else sha256(weights)[:16]
+    made.SoftwareVersions = version or __version__
     made.ImageType, made.ContentLabel = ["DERIVED", "PRIMARY"], "CORONARY_ARTERY"
     made.ContentDescription, made.ContentCreatorName = description[:64], "CASR-Net"
     made.PatientOrientation = ""
@@ -146,11 +210,10 @@ def _head(data: Dataset, version: str, serial: str, description: str) -> Dataset
     made.Rows, made.Columns = int(data.Rows), int(data.Columns)
     made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 1, 1, 0, 0
     # Once an image went through lossy compression, so did all that is derived from it (PS3.3 C.7.6.1.1.5).
-    made.LossyImageCompression = str(data.get("LossyImageCompression", "") or "00")
+    made.LossyImageCompression = text(data, "LossyImageCompression") or "00"
     made.SegmentationType, made.SegmentsOverlap = "BINARY", "NO"
-    reference = _item(ReferencedSOPClassUID=data.SOPClassUID, ReferencedSOPInstanceUID=data.SOPInstanceUID)
     made.ReferencedSeriesSequence = [
-        _item(SeriesInstanceUID=data.SeriesInstanceUID, ReferencedInstanceSequence=[reference])
+        item(SeriesInstanceUID=identity["SeriesInstanceUID"], ReferencedInstanceSequence=[reference(identity)])
     ]
     made.file_meta = FileMetaDataset()
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
@@ -161,47 +224,36 @@ def _head(data: Dataset, version: str, serial: str, description: str) -> Dataset
 
 
 def _segment(algorithm: str, version: str) -> Dataset:
-    segment = _item(
+    segment = item(
         SegmentNumber=1, SegmentLabel="Coronary artery", SegmentAlgorithmType=algorithm,
-        SegmentedPropertyCategoryCodeSequence=[_code("91723000", "SCT", "Anatomical Structure")],
-        SegmentedPropertyTypeCodeSequence=[_code("41801008", "SCT", "Coronary artery")],
+        SegmentedPropertyCategoryCodeSequence=[code("91723000", "SCT", "Anatomical Structure")],
+        SegmentedPropertyTypeCodeSequence=[code("41801008", "SCT", "Coronary artery")],
     )  # fmt: skip
     if algorithm != "MANUAL":
         segment.SegmentAlgorithmName = "CASR-Net"
         segment.SegmentationAlgorithmIdentificationSequence = [
-            _item(
-                AlgorithmFamilyCodeSequence=[_code("123109", "DCM", "Artificial Intelligence")],
+            item(
+                AlgorithmFamilyCodeSequence=[code("123109", "DCM", "Artificial Intelligence")],
                 AlgorithmName="CASR-Net", AlgorithmVersion=version,
             )
         ]  # fmt: skip
     return segment
 
 
-def _frame(data: Dataset, frame: int) -> Dataset:
-    image = _item(
-        ReferencedSOPClassUID=data.SOPClassUID, ReferencedSOPInstanceUID=data.SOPInstanceUID,
-        PurposeOfReferenceCodeSequence=[_code("121322", "DCM", "Source image for image processing operation")],
+def _frame(identity: Mapping[str, str], frame: int, numbered: bool) -> Dataset:
+    image = reference(
+        identity,
+        PurposeOfReferenceCodeSequence=[code("121322", "DCM", "Source image for image processing operation")],
         SpatialLocationsPreserved="YES",
-    )  # fmt: skip
-    if "NumberOfFrames" in data:
+    )
+    if numbered:
         image.ReferencedFrameNumber = frame + 1
-    return _item(
-        FrameContentSequence=[_item(DimensionIndexValues=[1, frame + 1], TemporalPositionIndex=frame + 1)],
+    return item(
+        FrameContentSequence=[item(DimensionIndexValues=[1, frame + 1], TemporalPositionIndex=frame + 1)],
         DerivationImageSequence=[
-            _item(
-                DerivationCodeSequence=[_code("113076", "DCM", "Segmentation")],
+            item(
+                DerivationCodeSequence=[code("113076", "DCM", "Segmentation")],
                 SourceImageSequence=[image],
             )
         ],
     )
-
-
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
-    return _item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
-
-
-def _item(**values: Any) -> Dataset:
-    made = Dataset()
-    for keyword, value in values.items():
-        setattr(made, keyword, value)
-    return made

@@ -29,8 +29,8 @@ VOLUME = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 DICOM = (".dcm", ".dicom", ".ima")
 
-FORMATS = ("png", "nrrd", "mha", "nii.gz")
-"""Of masks: their endings, without the dot."""
+FORMATS = {"png": "png", "nrrd": "nrrd", "mha": "mha", "nii.gz": "nii.gz", "seg": "dcm"}
+"""Of masks: name to ending, without the dot; "seg" is a DICOM Segmentation."""
 
 KINDS = ("mask", "probability", "overlay")
 """What a result can be; the last part of its name before the ending."""

@@ -183,6 +183,7 @@ def _geometry(stored: Stored, fields: dict[str, str]) -> None:
             stored.warnings.append("the origin in its header cannot be used and was taken for 0")
     else:
         wanted, lines, table = lengths[:3], [], []
+        _judge_spacings(stored, fields, wanted)
         for name in ("spacings", "axis mins"):
             values = fields.get(name, "").split()
             if len(values) == len(stored.shape):
@@ -206,6 +207,22 @@ def _geometry(stored: Stored, fields: dict[str, str]) -> None:
         stored.placed = bool(table)
     except RuntimeError:
         stored.warnings.append("the geometry in its header cannot be used; spacing 1 and plain axes were taken")
+
+
+def _judge_spacings(stored: Stored, fields: dict[str, str], wanted: list[int]) -> None:
+    """Say of spacings that are not known ("nan", which the format allows) that 1 is taken for them. Of an axis of one
+    slice nobody asks for it; what else cannot be used, ITK refuses."""
+    stated = fields.get("spacings", "")
+    values = stated.split()
+    if not values:
+        return
+    if len(values) != len(stored.shape):
+        reason = f"has {len(values)} values for {len(stored.shape)} axes"
+    elif any(math.isnan(_number(values[axis]) or 0.0) for axis in wanted if stored.shape[axis] > 1):
+        reason = "is not a number"
+    else:
+        return
+    stored.warnings.append(f"the spacing in its header {reason}: {shown(stated)}; 1 was taken for what is missing")
 
 
 def _in_lps(vector: list[float], fields: dict[str, str]) -> list[float]:

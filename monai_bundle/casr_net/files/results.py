@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,9 @@ from .images import read_angiogram
 from .maps import write_map, write_png
 from .names import FORMATS, result_name
 from .overlay import draw_overlay
+from .stacks import Stack
 
 __all__ = ["ResultWriter"]
-
-STACK_IN_MEMORY = 64 * 2**20
-"""Bytes up to which the masks of a cine wait in memory until they are written as one stack; larger ones on the disk."""
 
 
 class ResultWriter:
@@ -28,15 +25,17 @@ class ResultWriter:
 
     PNG files hold one frame each, 8 bit, 0 or 255; frames of a cine get a number from 0 (``<name>_f0007_mask.png``).
     NRRD, MetaImage and NIfTI files hold one file's frames together, labels 0 and 1, on the source's grid with its
-    geometry. They are written once all frames are there: a stack that lacks some would look whole.
+    geometry. They are written once all frames are there: a stack that lacks some would look whole. So is a DICOM
+    Segmentation (``<name>_mask.dcm``), which names the frames of its source and may hold a part of them.
 
     Args:
         output_dir: where to write; made when the first result is.
-        format: "png", "nrrd", "mha" or "nii.gz".
+        format: "png", "nrrd", "mha", "nii.gz" or "seg".
         overlay: also ``<name>_overlay.png``, the outline on the angiogram.
         probability: also ``<name>_probability.png``, 0 to 255 for 0 to 1.
         overwrite: replace existing files; without it they are kept.
         window: of the run, which the angiogram under an overlay is shown with.
+        weights: file of the network's weights, which a DICOM Segmentation is marked with; None leaves the mark out.
 
     Raises:
         UsageError: for an unknown format.
@@ -50,13 +49,16 @@ class ResultWriter:
         probability: bool = False,
         overwrite: bool = False,
         window: Sequence[float] | None = None,
+        weights: str | Path | None = None,
     ) -> None:
         if format not in FORMATS:
             raise UsageError(f"format is {format!r}; known are {', '.join(FORMATS)}.")
         self.output_dir, self.format = Path(output_dir), format
         self.overlay, self.probability, self.overwrite = overlay, probability, overwrite
         self.window = None if window is None else (window[0], window[1])
-        self._stack: _Stack | None = None
+        self.weights = weights
+        self._stack: Stack | None = None
+        self._frames: dict[str, list[int]] = {}
 
     @property
     def stacked(self) -> bool:
@@ -66,7 +68,7 @@ class ResultWriter:
     def paths(self, item: dict[str, Any]) -> dict[str, Path]:
         """The files that one frame, as listed by :func:`casr_net.files.find_inputs`, leads to, by their kind."""
         frame = item["frame"] if item["frames"] > 1 else None
-        found = {"mask": result_name(item["name"], None if self.stacked else frame, "mask", self.format)}
+        found = {"mask": result_name(item["name"], None if self.stacked else frame, "mask", FORMATS[self.format])}
         for kind, wanted in (("probability", self.probability), ("overlay", self.overlay)):
             if wanted:
                 found[kind] = result_name(item["name"], frame, kind, "png")
@@ -81,6 +83,51 @@ class ResultWriter:
         probe = self.output_dir / ".probe"
         write_atomically(probe, lambda path: path.write_bytes(b""))
         probe.unlink()
+
+    def expect(self, items: Sequence[dict[str, Any]]) -> None:
+        """Say which frames of a file are to come. Without that, all of them are waited for.
+
+        Args:
+            items: of one file.
+
+        Raises:
+            DataError: when the format cannot hold their masks: some frames of a cine in a stack that does not name its
+                frames, or a DICOM Segmentation of a file that cannot be its source.
+        """
+        path, frames = items[0]["path"], sorted(item["frame"] for item in items)
+        if self.format == "seg":
+            from .dicom_seg import check_source  # pydicom is slow to import, and not needed for other formats
+
+            check_source(Path(path), frames)
+        elif self.stacked and len(frames) != items[0]["frames"]:
+            raise DataError(
+                f"{path}: {len(frames)} of its {items[0]['frames']} frames are asked for; a stack as {self.format} "
+                "would not tell which. The formats png and seg do."
+            )
+        self._frames[path] = frames
+
+    def check_kept(self, items: Sequence[dict[str, Any]]) -> None:
+        """Look whether the DICOM Segmentation of a file, where there is one, holds the frames that are asked for.
+
+        Args:
+            items: of one file.
+
+        Raises:
+            DataError: when it holds other ones, or cannot be read.
+        """
+        path = self.paths(items[0])["mask"]
+        if self.format != "seg" or not _is_there(path):
+            return
+        from .segmentations import SegmentationFrames
+
+        kept = SegmentationFrames(path)
+        kept.close()
+        frames = sorted({frame or 0 for _, frame in kept.places})
+        if frames != sorted(item["frame"] for item in items):
+            raise DataError(
+                f"{path}: exists already and was kept, it holds {len(frames)} frames, and other ones than "
+                "those that are asked for; --overwrite replaces it."
+            )
 
     def existing(self, item: dict[str, Any]) -> dict[str, Path]:
         """Those of :meth:`paths` that are there.
@@ -122,8 +169,7 @@ class ResultWriter:
         if "mask" in paths and self.stacked:
             stack = self._gather(item, binary)
             if stack is not None:
-                affine = read_angiogram(item["path"], self.window).affine
-                put("mask", lambda path: write_map(path, stack, affine))
+                put("mask", lambda path: self._write_stack(path, item["path"], stack))
         elif "mask" in paths:
             put("mask", lambda path: write_png(path, binary.T * 255))
         if "probability" in paths and probability is not None:
@@ -135,32 +181,24 @@ class ResultWriter:
             put("overlay", lambda path: write_png(path, picture[..., ::-1]))
         return written
 
-    def _gather(self, item: dict[str, Any], mask: np.ndarray) -> np.ndarray | None:
-        """(X, Y, frames) of the item's file once all of its masks are there, else None."""
-        if self._stack is None or self._stack.path != item["path"]:
-            self._stack = _Stack(item["path"], (item["frames"], *mask.shape[::-1]))
+    def _gather(self, item: dict[str, Any], mask: np.ndarray) -> Stack | None:
+        """The stack of the item's file once all of its masks are there, else None."""
+        path = item["path"]
+        if self._stack is None or self._stack.path != path:
+            frames = self._frames.get(path) or range(item["frames"])
+            self._stack = Stack(path, frames, (mask.shape[0], mask.shape[1]))
         if not self._stack.put(item["frame"], mask):
             return None
-        whole, self._stack = self._stack.masks, None
-        return whole.transpose(2, 1, 0)
+        whole, self._stack = self._stack, None
+        return whole
 
+    def _write_stack(self, path: Path, source: str, stack: Stack) -> None:
+        if self.format == "seg":
+            from .dicom_seg import write_segmentation
 
-class _Stack:
-    """Masks of one file that wait for the last of them, (frames, rows, columns)."""
-
-    def __init__(self, path: str, shape: tuple[int, int, int]) -> None:
-        self.path, self._waiting = path, set(range(shape[0]))
-        if np.prod(shape) <= STACK_IN_MEMORY:
-            self.masks = np.zeros(shape, np.uint8)
+            write_segmentation(path, source, stack, weights=self.weights)
         else:
-            with tempfile.TemporaryFile(prefix="casr-") as file:  # goes with the array
-                self.masks = np.memmap(file, np.uint8, "w+", shape=shape)
-
-    def put(self, frame: int, mask: np.ndarray) -> bool:
-        """Keep the mask (X, Y) of a frame; whether it was the last one."""
-        self.masks[frame] = mask.T
-        self._waiting.discard(frame)
-        return not self._waiting
+            write_map(path, stack.whole, read_angiogram(source, self.window).affine)
 
 
 def _is_there(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..files.digest import sha256
 from ..files.names import as_text
 from .runfile import RunFile
 
@@ -103,7 +103,6 @@ def fingerprint(path: str | Path, known: dict[str, Any] | None = None) -> dict[s
         found: dict[str, Any] = {"bytes": status.st_size, "modified": status.st_mtime_ns}
         if known and "sha256" in known and all(known.get(name) == value for name, value in found.items()):
             return {**found, "sha256": known["sha256"]}
-        with open(path, "rb") as stream:
-            return {**found, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+        return {**found, "sha256": sha256(path)}
     except OSError as error:
         raise DataError(f"{path}: cannot be opened: {error.strerror or error}.") from error

@@ -35,7 +35,8 @@ def wanted_items(inputs: Inputs, writer: ResultWriter, report: RunReport) -> lis
     """Frames that are to be segmented: all that lack a result, or all where results are to be replaced.
 
     Refused before any work: files that would write to the same place as another one, or over an input; and files with
-    results that were made otherwise, by other settings, other weights or from another input, or nobody knows how.
+    results that were made otherwise, by other settings, other weights or from another input, or nobody knows how; and
+    files whose masks the format cannot hold.
 
     Raises:
         DataError: when the output folder cannot be written to.
@@ -53,6 +54,8 @@ def wanted_items(inputs: Inputs, writer: ResultWriter, report: RunReport) -> lis
         try:
             _check_places(items, writer, taken, sources)
             missing = _missing(items, writer, report)
+            if missing:
+                writer.expect(items)
         except CASRError as error:
             report.fail(path, error)
             continue
@@ -97,6 +100,7 @@ def _missing(items: Sequence[dict[str, Any]], writer: ResultWriter, report: RunR
     otherwise = report.made_otherwise(items[0]["path"], there)
     if otherwise:
         raise DataError(f"{otherwise}; --overwrite replaces it.")
+    writer.check_kept(items)
     needed = writer.paths(items[0]).keys()
     if writer.stacked and "mask" not in existing[0]:
         return list(items)  # a stack needs all of its frames

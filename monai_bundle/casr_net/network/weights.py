@@ -11,14 +11,9 @@ import torch
 from torch import nn
 
 from ..errors import WeightsError
+from ..files.digest import sha256
 
 __all__ = ["load_weights", "read_state_dict", "save_weights", "sha256", "state_digest"]
-
-
-def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def state_digest(state: Mapping[str, torch.Tensor]) -> str:

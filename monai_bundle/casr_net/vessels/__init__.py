@@ -6,12 +6,13 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "catheter_scale": ["catheter_scale"],
         "centreline": ["centre_line", "refine_line"],
         "depth": ["vessel_depth"],
         "diameters": ["Settings", "measure_widths"],
         "measures": ["Interval", "Lesion", "METHODS", "Widths"],
         "paths": ["VesselPath"],
-        "scale": ["Scale", "pixel_size"],
+        "scale": ["Scale", "pixel_aspect", "pixel_size"],
         "skeleton": ["local_radius", "vessel_skeleton"],
         "stenosis": ["Search", "find_lesions", "narrowest"],
         "tree": ["VesselTree", "vessel_tree"],

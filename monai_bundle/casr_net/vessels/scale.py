@@ -12,10 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["ATTRIBUTES", "CALIBRATED", "Scale", "pixel_size"]
+__all__ = ["ATTRIBUTES", "CALIBRATED", "KINDS", "Scale", "pixel_aspect", "pixel_size"]
+
+KINDS = ("user", "catheter", "geometry", "fiducial", "magnification", "none")
+"""Where a scale is from. The first five are in the order in which they are preferred; geometry and fiducial are one
+source, a PixelSpacing that is calibrated."""
 
 ATTRIBUTES = {
     "PixelSpacing": "0028,0030",
@@ -33,6 +37,13 @@ CALIBRATED = ("GEOMETRY", "FIDUCIAL")
 MAX_MAGNIFICATION = 5.0
 """Our choice: a detector 0.9 to 1.2 m and a heart 0.6 to 0.8 m from the source magnify 1.1 to 2 times."""
 
+CONTRADICTION = 1.2
+"""Ratio of two sizes of a pixel from which on they contradict each other. Our choice: the estimate for the isocentre is
+off by about a tenth for a heart that lies 7 cm above or below it, and so may a catheter's size be."""
+
+ASPECT = (0.2, 5.0)
+"""Ratios of a pixel's height to its width that are taken for real. Our choice."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -41,14 +52,23 @@ class Scale:
     Attributes:
         row_mm, column_mm: distance between adjacent rows and between adjacent columns, in millimetres, above 0; both
             None where nothing states them.
-        estimated: from the detector's spacing and a magnification, rather than calibrated or stated.
-        note: where it is from, or why there is none; one sentence.
+        estimated: from the detector's spacing and a magnification, rather than calibrated or stated: it holds at the
+            isocentre.
+        note: where it is from, or why there is none; one sentence, and one more for each contradiction.
+        kind: one of :data:`KINDS`.
+        spread: of a catheter: relative standard deviation of its width along the shaft, by the median of the absolute
+            deviations; None for other kinds. What is wrong with the catheter's size, or with its edges everywhere, is
+            not in it.
+        contradictions: what speaks against it, one sentence each.
     """
 
     row_mm: float | None
     column_mm: float | None
     estimated: bool
     note: str
+    kind: str = "none"
+    spread: float | None = None
+    contradictions: tuple[str, ...] = ()
 
     @property
     def pixel_area_mm2(self) -> float | None:
@@ -56,65 +76,175 @@ class Scale:
         return None if self.row_mm is None or self.column_mm is None else self.row_mm * self.column_mm
 
 
-def pixel_size(header: Mapping[str, Any], stated: Any = None) -> Scale:
-    """The scale of an image, from the attributes of its DICOM file and from what the user states.
+def pixel_size(header: Mapping[str, Any], stated: Any = None, catheter: Scale | None = None) -> Scale:
+    """The scale of an image, from the attributes of its DICOM file, what the user states, and a measured catheter.
 
     The first of these that is usable:
 
     1. what the user states;
-    2. PixelSpacing, if PixelSpacingCalibrationType is GEOMETRY or FIDUCIAL. Without that type it may as well be the
+    2. the catheter, measured in this very image;
+    3. PixelSpacing, if PixelSpacingCalibrationType is GEOMETRY or FIDUCIAL. Without that type it may as well be the
        detector's (PS3.3 10.7.1.1), so it does not count;
-    3. as an estimate, ImagerPixelSpacing divided by EstimatedRadiographicMagnificationFactor (PS3.3 C.8.7.5);
-    4. as an estimate, ImagerPixelSpacing divided by DistanceSourceToDetector / DistanceSourceToPatient, which is how
+    4. as an estimate, ImagerPixelSpacing divided by EstimatedRadiographicMagnificationFactor (PS3.3 C.8.7.5);
+    5. as an estimate, ImagerPixelSpacing divided by DistanceSourceToDetector / DistanceSourceToPatient, which is how
        the standard defines that factor. That systems which leave the factor out fill in both distances is our
        experience, to use them our choice: the second is the isocentre's, so that it holds for what lies there.
 
     A value is usable if it is as many finite numbers above 0 as the attribute has (a magnification: from 1 to 5). One
-    that is not is named in the note.
+    that is not is named in the note. Usable ones that come later are compared with the one that is used; those that
+    differ by more than a fifth are stated, with the reason of the choice. So is a size that cannot be with the
+    detector's spacing, as the magnification would be below 1 or above 5.
 
     Args:
         header: values by DICOM keyword: numbers, lists of numbers, or text as DICOM writes it ("0.2\\\\0.25"); a
             dictionary, or a data set of pydicom.
         stated: millimetres between rows and between columns, (row, column), in one of the same forms; None or "" where
             the user states nothing.
+        catheter: what :func:`casr_net.vessels.catheter_scale` has found; its note is taken over where it has found
+            nothing. None where no catheter's size is known.
     """
+    asked = _Asked(header)
     refused: list[str] = []
-
-    def numbers(name: str, count: int, value: Any) -> list[float] | None:
-        found = _numbers(value)
-        if value is None or found == []:
-            return None
-        if found is None or len(found) != count or not all(math.isfinite(part) and part > 0 for part in found):
-            refused.append(f"{name} is {_shown(value)}, which is not usable")
-            return None
-        return found
-
-    def usable(name: str, count: int) -> list[float] | None:
-        return numbers(name, count, _value(header, name))
-
-    def scale(spacing: Sequence[float], estimated: bool, note: str) -> Scale:
-        return Scale(spacing[0], spacing[1], estimated, f"{note}{''.join(f'; {text}' for text in refused)}.")
-
-    by_user = numbers("The pixel size that was stated", 2, stated)
-    if by_user is not None:
-        return scale(by_user, False, "Pixel size as stated by the user")
-    kind = str(_value(header, "PixelSpacingCalibrationType") or "").strip().upper()
-    if kind in CALIBRATED:
-        spacing = usable("PixelSpacing", 2)
-        if spacing is not None:
-            return scale(spacing, False, f"Pixel size calibrated in the DICOM file ({kind})")
-    detector = usable("ImagerPixelSpacing", 2)
-    if detector is not None:
-        factor, origin = _magnification(usable, refused)
-        if factor is not None:
-            note = f"Pixel size estimated from the detector's spacing and {origin} {factor:.4g}"
-            return scale([part / factor for part in detector], True, note)
+    chosen: Scale | None = None
+    said: list[str] = []
+    for find in (
+        lambda: _by_user(asked, stated),
+        lambda: catheter,
+        lambda: _calibrated(asked),
+        lambda: _estimate(asked),
+    ):
+        found = find()
+        if chosen is None:
+            refused += asked.take_refused()
+            if found is not None and found.row_mm is None:
+                refused.append(found.note.rstrip("."))
+            elif found is not None:
+                chosen = found
+        elif found is not None and found.row_mm is not None:
+            said += _contradiction(chosen, found)
+    asked.take_refused()
+    detector = asked.usable("ImagerPixelSpacing", 2)
+    reasons = "".join(f"; {text}" for text in refused)
+    if chosen is not None:
+        said += _impossible(chosen, detector)
+        note = " ".join([f"{chosen.note.rstrip('.')}{reasons}.", *said])
+        return replace(chosen, note=note, contradictions=tuple(said))
     reason = "No calibration is stated, so that no millimetres are given"
     if refused:
         return Scale(None, None, False, f"{reason}: {'; '.join(refused)}.")
     if detector is not None or _numbers(_value(header, "PixelSpacing")):
         return Scale(None, None, False, f"{reason}: the spacing is the detector's.")
     return Scale(None, None, False, f"{reason}.")
+
+
+def pixel_aspect(header: Mapping[str, Any]) -> float:
+    """Height of a pixel over its width, by ImagerPixelSpacing, else PixelSpacing, calibrated or not; 1 where neither is
+    usable, or where the ratio is below 0.2 or above 5."""
+    asked = _Asked(header)
+    for name in ("ImagerPixelSpacing", "PixelSpacing"):
+        spacing = asked.usable(name, 2)
+        if spacing is not None and ASPECT[0] <= spacing[0] / spacing[1] <= ASPECT[1]:
+            return spacing[0] / spacing[1]
+    return 1.0
+
+
+class _Asked:
+    """Asks a header for numbers, and keeps what is said of those that are not usable."""
+
+    def __init__(self, header: Mapping[str, Any]) -> None:
+        self.header = header
+        self.refused: list[str] = []
+
+    def take_refused(self) -> list[str]:
+        taken, self.refused = self.refused, []
+        return taken
+
+    def numbers(self, name: str, count: int, value: Any) -> list[float] | None:
+        found = _numbers(value)
+        if value is None or found == []:
+            return None
+        if found is None or len(found) != count or not all(math.isfinite(part) and part > 0 for part in found):
+            self.refused.append(f"{name} is {_shown(value)}, which is not usable")
+            return None
+        return found
+
+    def usable(self, name: str, count: int) -> list[float] | None:
+        return self.numbers(name, count, _value(self.header, name))
+
+
+def _by_user(asked: _Asked, stated: Any) -> Scale | None:
+    spacing = asked.numbers("The pixel size that was stated", 2, stated)
+    return (
+        None if spacing is None else Scale(spacing[0], spacing[1], False, "Pixel size as stated by the user.", "user")
+    )
+
+
+def _calibrated(asked: _Asked) -> Scale | None:
+    kind = str(_value(asked.header, "PixelSpacingCalibrationType") or "").strip().upper()
+    spacing = asked.usable("PixelSpacing", 2) if kind in CALIBRATED else None
+    if spacing is None:
+        return None
+    return Scale(spacing[0], spacing[1], False, f"Pixel size calibrated in the DICOM file ({kind}).", kind.lower())
+
+
+def _estimate(asked: _Asked) -> Scale | None:
+    detector = asked.usable("ImagerPixelSpacing", 2)
+    factor, origin = (None, "") if detector is None else _magnification(asked.usable, asked.refused)
+    if detector is None or factor is None:
+        return None
+    note = f"Pixel size estimated at the isocentre from the detector's spacing and {origin} {factor:.4g}."
+    return Scale(detector[0] / factor, detector[1] / factor, True, note, "magnification")
+
+
+_NAMES = {
+    "user": "the user's value",
+    "catheter": "the catheter",
+    "geometry": "the DICOM file's calibration (GEOMETRY)",
+    "fiducial": "the DICOM file's calibration (FIDUCIAL)",
+    "magnification": "the estimate at the isocentre",
+}
+_REASONS = {
+    "user": "the user's word counts first",
+    "catheter": "it is measured in this image, beside the vessels",
+    "geometry": "a calibration counts before an estimate",
+    "fiducial": "a calibration counts before an estimate",
+}
+
+
+def _side(scale: Scale) -> float:
+    """Side of a square pixel of the same area, in millimetres."""
+    return math.sqrt(scale.pixel_area_mm2 or 0.0)
+
+
+def _contradiction(used: Scale, other: Scale) -> list[str]:
+    one, two = _side(used), _side(other)
+    if max(one, two) <= CONTRADICTION * min(one, two):
+        return []
+    name, percent = _NAMES[used.kind], 100 * (max(one, two) / min(one, two) - 1)
+    return [
+        f"{name[0].upper()}{name[1:]} gives {one:.3g} mm a pixel, {_NAMES[other.kind]} {two:.3g} mm: they contradict "
+        f"each other by {percent:.0f} %. The first is used, since {_REASONS[used.kind]}."
+    ]
+
+
+def _impossible(used: Scale, detector: Sequence[float] | None) -> list[str]:
+    """What speaks against a size, by the detector's spacing, which is that of the pixels magnified."""
+    if detector is None or used.kind == "magnification" or used.row_mm is None or used.column_mm is None:
+        return []
+    said = []
+    factor = math.sqrt(detector[0] * detector[1]) / _side(used)
+    if not 1 / 1.02 <= factor <= MAX_MAGNIFICATION:  # rounded values may differ a little
+        said.append(
+            f"The detector's spacing of {detector[0]:.3g} mm and a pixel of {_side(used):.3g} mm in the patient would "
+            f"be a magnification of {factor:.2g}; 1 to {MAX_MAGNIFICATION:g} is possible."
+        )
+    shapes = detector[0] / detector[1], used.row_mm / used.column_mm
+    if max(shapes) > 1.02 * min(shapes):
+        said.append(
+            f"A pixel's height over its width is {shapes[1]:.3g} here and {shapes[0]:.3g} at the detector; lengths in "
+            "one direction are wrong."
+        )
+    return said
 
 
 def _magnification(usable: Any, refused: list[str]) -> tuple[float | None, str]:

@@ -21,7 +21,6 @@ from casr_net.files.dicom_seg import write_segmentation
 from casr_net.files.images import Angiogram, read_angiogram
 from casr_net.files.maps import write_map
 from casr_net.inference.predict import predict
-from casr_net.network.weights import sha256
 from casr_net.preprocessing.load import image_tensor
 from casr_net.refinement.transform import RefineVesselsd
 from casr_net.uncertainty.entropy import entropy_map, entropy_score
@@ -123,7 +122,7 @@ class CASRInferTask(BundleInferTask):
         with _private_file(extension) as file:
             if extension == ".dcm":
                 masks = dict(zip(frames, maps, strict=True))
-                write_segmentation(file, path, masks, serial=sha256(self.weights)[:16])
+                write_segmentation(file, path, masks, weights=self.weights)
             else:
                 write_map(file, np.stack(maps, axis=-1), source.affine)
         answer = {

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -13,11 +14,18 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ORTHANC", "PLUGIN", "REASON", "Orthanc"]
+__all__ = ["ORTHANC", "PLUGIN", "REASON", "Orthanc", "free_port"]
 
 ORTHANC = shutil.which("Orthanc")
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 REASON = "no Orthanc with DICOMweb plugin (Debian packages orthanc and orthanc-dicomweb)"
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses now."""
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])
 
 
 class Orthanc:
