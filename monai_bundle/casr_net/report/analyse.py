@@ -1,0 +1,248 @@
+"""One angiogram, from the open file to its measurements. Nothing is written here, so that the command line, the worker
+of 3D Slicer and the label app can all ask for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import DataError, UsageError, shown
+from ..files.images import Angiogram, read_angiogram
+from ..vessels.measures import Widths
+from ..vessels.paths import SNAP
+from .measurements import Analysis, FrameChoice, MeasuredPath, Source
+from .provenance import identity_of_file, methods_of, versions_of
+
+__all__ = ["MAX_PATHS", "Options", "SegmentsFrames", "analyse"]
+
+MAX_PATHS = 12
+"""Ways of a tree that are told in full: the longest, and those with lesions, by the lesions' rank. Our choice."""
+
+FRENCH = (3.0, 12.0)
+"""Catheters of angiography; what is outside is a mistake of the user. Our choice: 4 to 8 are usual."""
+
+MM_PER_PIXEL = (0.02, 2.0)
+"""Sizes of a pixel that a heart on a detector can have, with room. Our choice."""
+
+Point = tuple[float, float]
+
+
+class SegmentsFrames(Protocol):
+    """What :class:`casr_net.inference.Segmenter` offers."""
+
+    def of(self, source: Angiogram, frame: int) -> Any:
+        """An object with ``mask``, bool (rows, columns), and ``probability``."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller chooses.
+
+    Attributes:
+        frame: number from 0; None: the best opacified one of a cine.
+        ends: two points (x, y) in pixels to measure between; None: the ways of the tree.
+        french: outer diameter of the catheter in the image, in French (a third of a millimetre).
+        mm_per_pixel: size of a pixel in the patient, for square pixels.
+        reference: reference diameter, a number and "px" or "mm"; None: interpolated (PS3.17 T.4.2).
+        window: centre and width of the VOI window that the network sees the frame through.
+        doubt: give intervals, which take most of the time.
+        mask: bool (X, Y), vessels to measure in place of the network's.
+        keep_identity: name the file and its DICOM UIDs in the result.
+    """
+
+    frame: int | None = None
+    ends: tuple[Point, Point] | None = None
+    french: float | None = None
+    mm_per_pixel: float | None = None
+    reference: tuple[float, str] | None = None
+    window: tuple[float, float] | None = None
+    doubt: bool = True
+    mask: np.ndarray | None = None
+    keep_identity: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, (low, high), unit in (
+            ("catheter", self.french, FRENCH, " French"),
+            ("pixel size", self.mm_per_pixel, MM_PER_PIXEL, " mm"),
+        ):
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                raise UsageError(f"The {name} is {shown(value)}{unit}; it must be {low:g} to {high:g}.")
+        if self.reference is not None and not (math.isfinite(self.reference[0]) and self.reference[0] > 0):
+            raise UsageError(f"The reference diameter is {shown(self.reference[0])}; it must be above 0.")
+        if self.frame is not None and self.frame < 0:
+            raise UsageError(f"The frame is {self.frame}; frames count from 0.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "frame": self.frame,
+            "ends": None if self.ends is None else [list(map(float, end)) for end in self.ends],
+            "french": self.french,
+            "mm_per_pixel": self.mm_per_pixel,
+            "reference": None if self.reference is None else [float(self.reference[0]), self.reference[1]],
+            "window": None if self.window is None else list(map(float, self.window)),
+            "doubt": self.doubt,
+            "own_mask": self.mask is not None,
+        }
+
+
+def analyse(
+    source: str | Path | Angiogram, segmenter: SegmentsFrames | None, options: Options | None = None, name: str = ""
+) -> Analysis:
+    """Measure one frame of an angiogram or a cine.
+
+    Args:
+        source: the file, or an open angiogram.
+        segmenter: finds the vessels; may be None where the options bring a mask and a frame.
+        options: see :class:`Options`.
+        name: what its results are called.
+
+    Raises:
+        DataError: when the file cannot be read or has no vessel.
+        UsageError: when an option does not fit the image: a frame that is not there, a point off every vessel.
+    """
+    chosen = Options() if options is None else options
+    angiogram = source if isinstance(source, Angiogram) else read_angiogram(source, chosen.window)
+    frame, mask, warnings = _frame_and_mask(angiogram, segmenter, chosen)
+    from ..preprocessing.field import field_of_view
+    from ..vessels.tree import vessel_tree
+
+    grey, attenuation = angiogram.grey(frame.number), angiogram.attenuation(frame.number)
+    if not attenuation.proportional:
+        warnings.append(f"Attenuation: {attenuation.note} Densitometric areas are rough then.")
+    tree = vessel_tree(mask, attenuation.values, field_of_view(grey))
+    scale, said = _scale(angiogram, attenuation.values, mask, tree, chosen)
+    warnings += said
+    paths = _paths(tree, attenuation.values, mask, scale, chosen)
+    if not any(path.lesions for path in paths):
+        warnings.append("No narrowing was found on the measured paths.")
+    return Analysis(
+        source=_source(angiogram, name, chosen), frame=frame, grey=grey, mask=mask, tree=tree, scale=scale,
+        paths=tuple(paths), methods=methods_of(angiogram, attenuation.note, chosen, segmenter),
+        settings=chosen.as_dict(), versions=versions_of(segmenter),
+        warnings=tuple(dict.fromkeys([*angiogram.warnings, *warnings])),
+    )  # fmt: skip
+
+
+def _source(angiogram: Angiogram, name: str, options: Options) -> Source:
+    columns, rows = angiogram.size
+    digest, identity = identity_of_file(angiogram)
+    return Source(
+        name or angiogram.path.stem if options.keep_identity else name or "input", angiogram.format, columns, rows,
+        angiogram.frames, digest, identity if options.keep_identity else {},
+    )  # fmt: skip
+
+
+def _frame_and_mask(
+    angiogram: Angiogram, segmenter: SegmentsFrames | None, options: Options
+) -> tuple[FrameChoice, np.ndarray, list[str]]:
+    """The frame, its vessels, and what is to be said."""
+    if options.frame is not None and options.frame >= angiogram.frames:
+        raise UsageError(
+            f"{angiogram.path}: there is no frame {options.frame}; it has {angiogram.frames}, counted from 0."
+        )
+    warnings: list[str] = []
+    if options.frame is not None:
+        frame = FrameChoice(options.frame, "chosen by the user")
+    elif angiogram.frames == 1:
+        frame = FrameChoice(0, "the only frame")
+    elif segmenter is None:
+        raise UsageError(f"{angiogram.path}: a cine of {angiogram.frames} frames; say which frame is to be measured.")
+    else:
+        frame, warnings = _best_frame(angiogram, segmenter)
+    if options.mask is not None:
+        mask = options.mask
+    elif segmenter is None:
+        raise UsageError(f"{angiogram.path}: neither a network nor a mask says where its vessels are.")
+    else:
+        mask = np.asarray(segmenter.of(angiogram, frame.number).mask).T
+    if mask.shape != angiogram.size:
+        sizes = [f"{size[0]} x {size[1]}" for size in (mask.shape, angiogram.size)]
+        raise DataError(f"{angiogram.path}: the mask has {sizes[0]} pixels, the image {sizes[1]}.")
+    if not mask.any():
+        raise DataError(f"{angiogram.path}: no vessel was found in frame {frame.number}; there is nothing to measure.")
+    if mask.all():
+        raise DataError(f"{angiogram.path}: the mask of frame {frame.number} covers the whole image.")
+    return frame, np.ascontiguousarray(mask, bool), warnings
+
+
+def _best_frame(angiogram: Angiogram, segmenter: SegmentsFrames) -> tuple[FrameChoice, list[str]]:
+    """The best opacified frame of a cine, by its contrast curve."""
+    from ..cine.contrast import contrast_curve
+    from ..cine.keyframes import key_frames
+
+    curve = contrast_curve(
+        (
+            (np.asarray(segmenter.of(angiogram, index).mask).T, angiogram.attenuation(index).values)
+            for index in range(angiogram.frames)
+        ),
+        angiogram.frames,
+    )
+    found = key_frames(curve, angiogram.header, 1)
+    warnings = list(curve.messages)
+    if not found:
+        warnings.append("No frame shows contrast; the one with the longest vessels was measured.")
+        number = int(curve.frames[int(np.argmax(curve.length))])
+        return FrameChoice(number, "the longest vessels", curve.as_dict()), warnings
+    return FrameChoice(int(found[0].frame), found[0].reason, curve.as_dict()), warnings
+
+
+def _scale(angiogram: Angiogram, attenuation: np.ndarray, mask: np.ndarray, tree: Any, options: Options) -> Any:
+    """The scale, and what is to be said of it."""
+    from ..vessels.scale import pixel_size
+
+    stated = None if options.mm_per_pixel is None else (options.mm_per_pixel, options.mm_per_pixel)
+    return pixel_size(angiogram.header, stated), []
+
+
+def _paths(tree: Any, attenuation: np.ndarray, mask: np.ndarray, scale: Any, options: Options) -> list[MeasuredPath]:
+    from ..vessels.diameters import measure_widths
+    from ..vessels.stenosis import find_lesions, tree_lesions
+
+    if options.ends is not None:
+        path = tree.path(*options.ends, snap=SNAP)
+        widths = measure_widths(attenuation, mask, path, tree)
+        reference = _reference(options, scale, widths)
+        return [MeasuredPath(1, "ends", widths, tuple(find_lesions(widths, reference)), path.messages)]
+    reference = _reference(options, scale, None)
+    found = tree_lesions(tree, attenuation, mask, reference=reference)
+    if not found:
+        raise DataError("The vessels are too short to be measured.")
+    return _told(found)
+
+
+def _told(found: Sequence[tuple[Any, Widths, Sequence[Any]]]) -> list[MeasuredPath]:
+    """The longest path, then those with lesions, by the rank of their first."""
+    longest = max(range(len(found)), key=lambda index: found[index][0].length)
+    ranked = sorted(
+        (index for index in range(len(found)) if found[index][2] and index != longest),
+        key=lambda index: min(lesion.rank for lesion in found[index][2]),
+    )
+    return [
+        MeasuredPath(
+            place + 1, "longest" if index == longest else "tree", found[index][1], tuple(found[index][2]),
+            tuple(found[index][0].messages),
+        )
+        for place, index in enumerate([longest, *ranked][:MAX_PATHS])
+    ]  # fmt: skip
+
+
+def _reference(options: Options, scale: Any, widths: Widths | None) -> float | None:
+    """The user's reference diameter in pixels."""
+    if options.reference is None:
+        return None
+    value, unit = options.reference
+    if unit == "px":
+        return value
+    if unit != "mm":
+        raise UsageError(f"The unit of the reference diameter is {shown(unit)}; it must be px or mm.")
+    if scale.row_mm is None or scale.column_mm is None:
+        raise UsageError(
+            f"A reference diameter of {value:g} mm needs the size of a pixel: --mm-per-pixel, or --catheter-french."
+        )
+    return value / math.sqrt(scale.row_mm * scale.column_mm)
