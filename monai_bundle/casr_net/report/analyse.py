@@ -35,6 +35,9 @@ Point = tuple[float, float]
 class SegmentsFrames(Protocol):
     """What :class:`casr_net.inference.Segmenter` offers."""
 
+    def grey(self, image: np.ndarray) -> Any:
+        """As :meth:`of`, of shown grey (X, Y)."""
+
     def of(self, source: Angiogram, frame: int) -> Any:
         """An object with ``mask``, bool (rows, columns), and ``probability``."""
 
@@ -173,23 +176,17 @@ def _frame_and_mask(
 
 def _best_frame(angiogram: Angiogram, segmenter: SegmentsFrames) -> tuple[FrameChoice, list[str]]:
     """The best opacified frame of a cine, by its contrast curve."""
-    from ..cine.contrast import contrast_curve
     from ..cine.keyframes import key_frames
+    from ..cine.survey import survey
 
-    curve = contrast_curve(
-        (
-            (np.asarray(segmenter.of(angiogram, index).mask).T, angiogram.attenuation(index).values)
-            for index in range(angiogram.frames)
-        ),
-        angiogram.frames,
-    )
+    curve = survey(angiogram, segmenter)
     found = key_frames(curve, angiogram.header, 1)
     warnings = list(curve.messages)
     if not found:
         warnings.append("No frame shows contrast; the one with the longest vessels was measured.")
         number = int(curve.frames[int(np.argmax(curve.length))])
         return FrameChoice(number, "the longest vessels", curve.as_dict()), warnings
-    return FrameChoice(int(found[0].frame), found[0].reason, curve.as_dict()), warnings
+    return FrameChoice(int(found[0].frame), found[0].reason.rstrip("."), curve.as_dict()), warnings
 
 
 def _scale(angiogram: Angiogram, attenuation: np.ndarray, mask: np.ndarray, tree: Any, options: Options) -> Any:
