@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,10 @@ from ..vessels.paths import SNAP
 from .measurements import Analysis, FrameChoice, MeasuredPath, Source
 from .provenance import identity_of_file, methods_of, versions_of
 
-__all__ = ["MAX_PATHS", "Options", "SegmentsFrames", "analyse"]
+if TYPE_CHECKING:
+    from ..inference.segmenter import Segmenter
+
+__all__ = ["MAX_PATHS", "Options", "analyse"]
 
 MAX_PATHS = 12
 """Ways of a tree that are told in full: the longest, and those with lesions, by the lesions' rank. Our choice."""
@@ -30,16 +33,6 @@ MM_PER_PIXEL = (0.02, 2.0)
 """Sizes of a pixel that a heart on a detector can have, with room. Our choice."""
 
 Point = tuple[float, float]
-
-
-class SegmentsFrames(Protocol):
-    """What :class:`casr_net.inference.Segmenter` offers."""
-
-    def grey(self, image: np.ndarray) -> Any:
-        """As :meth:`of`, of shown grey (X, Y)."""
-
-    def of(self, source: Angiogram, frame: int) -> Any:
-        """An object with ``mask``, bool (rows, columns), and ``probability``."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +88,13 @@ class Options:
 
 
 def analyse(
-    source: str | Path | Angiogram, segmenter: SegmentsFrames | None, options: Options | None = None, name: str = ""
+    source: str | Path | Angiogram, segmenter: Segmenter | None, options: Options | None = None, name: str = ""
 ) -> Analysis:
     """Measure one frame of an angiogram or a cine.
 
     Args:
         source: the file, or an open angiogram.
-        segmenter: finds the vessels; may be None where the options bring a mask and a frame.
+        segmenter: the network, which finds the vessels; may be None where the options bring a mask and a frame.
         options: see :class:`Options`.
         name: what its results are called.
 
@@ -142,7 +135,7 @@ def _source(angiogram: Angiogram, name: str, options: Options) -> Source:
 
 
 def _frame_and_mask(
-    angiogram: Angiogram, segmenter: SegmentsFrames | None, options: Options
+    angiogram: Angiogram, segmenter: Segmenter | None, options: Options
 ) -> tuple[FrameChoice, np.ndarray, list[str]]:
     """The frame, its vessels, and what is to be said."""
     if options.frame is not None and options.frame >= angiogram.frames:
@@ -174,7 +167,7 @@ def _frame_and_mask(
     return frame, np.ascontiguousarray(mask, bool), warnings
 
 
-def _best_frame(angiogram: Angiogram, segmenter: SegmentsFrames) -> tuple[FrameChoice, list[str]]:
+def _best_frame(angiogram: Angiogram, segmenter: Segmenter) -> tuple[FrameChoice, list[str]]:
     """The best opacified frame of a cine, by its contrast curve."""
     from ..cine.keyframes import key_frames
     from ..cine.survey import survey

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -20,6 +21,7 @@ from .plots import contrast_plot, profile_plot
 __all__ = ["index_page", "index_row", "report_page"]
 
 TEMPLATES = Path(__file__).with_name("templates")
+UNKNOWN = "\N{EN DASH}"
 
 ORIGINS = {"ends": "between the two points that were given", "longest": "the longest way of the tree",
            "tree": "a way of the tree"}  # fmt: skip
@@ -60,7 +62,7 @@ def report_page(analysis: Analysis, sr: str, made: str = "") -> str:
         frame=frame_picture(analysis), bar=colour_bar(analysis),
         tree=[(name, f"{summary[key]:g}") for key, name in TREE.items()],
         paths=[_path(analysis, path) for path in analysis.paths], contrast=contrast_plot(analysis),
-        doubt=_doubt(analysis), settings=[(name, "–" if value is None else value) for name, value in chosen],
+        doubt=_doubt(analysis), settings=[(name, UNKNOWN if value is None else value) for name, value in chosen],
         sr=sr, identity=identity,
     )  # fmt: skip
 
@@ -75,8 +77,9 @@ def index_row(content: dict[str, Any], link: str) -> dict[str, Any]:
     """The row of one input, from what its ``measurements.json`` holds."""
     lesions = content["lesions"]
     row: dict[str, Any] = {
-        "name": content["input"]["name"], "link": link, "frame": content["frame"]["number"], "lesions": len(lesions),
-        "percent": "–", "percent_range": "", "mld": "–", "scale": KINDS.get(content["scale"]["kind"], ""),
+        "name": content["input"]["name"], "link": quote(link), "frame": content["frame"]["number"],
+        "lesions": len(lesions),
+        "percent": UNKNOWN, "percent_range": "", "mld": UNKNOWN, "scale": KINDS.get(content["scale"]["kind"], ""),
         "notes": f"{len(content['warnings'])} to read" if content["warnings"] else "",
     }  # fmt: skip
     if lesions:
@@ -95,7 +98,7 @@ def _lesion(analysis: Analysis, path: MeasuredPath, lesion: Lesion) -> dict[str,
     factors = across(path.widths, analysis.scale)
     factor = 1.0 if factors is None else float(factors[lesion.index])
     return {
-        "rank": lesion.rank or "–", "path": path.number, "mld": _length(told["mld"]),
+        "rank": lesion.rank or UNKNOWN, "path": path.number, "mld": _length(told["mld"]),
         "mld_range": _range(lesion.mld_interval, factor, 2, unit), "reference": _length(told["reference"]),
         "reference_method": lesion.reference_method, "percent": f"{lesion.percent_diameter:.0f} %",
         "percent_range": _range(lesion.percent_interval, 1.0, 0, "%"), "area": f"{lesion.percent_area:.0f} %",
@@ -121,7 +124,7 @@ def _scale_words(analysis: Analysis) -> str:
     if row is None or column is None:
         return "not known"
     about = "about " if analysis.scale.estimated else ""
-    return f"{about}{row:.4g} mm" if row == column else f"{about}{row:.4g} × {column:.4g} mm (row, column)"
+    return f"{about}{row:.4g} mm" if row == column else f"{about}{row:.4g} x {column:.4g} mm (row, column)"
 
 
 def _level(analysis: Analysis) -> str:
@@ -145,7 +148,7 @@ def _doubt(analysis: Analysis) -> str:
 def _length(value: dict[str, float | None]) -> str:
     if value["mm"] is not None:
         return f"{value['mm']:.2f} mm"
-    return "–" if value["px"] is None else f"{value['px']:.1f} px"
+    return UNKNOWN if value["px"] is None else f"{value['px']:.1f} px"
 
 
 def _range(value: Interval | None, factor: float, digits: int, unit: str) -> str:
@@ -155,7 +158,7 @@ def _range(value: Interval | None, factor: float, digits: int, unit: str) -> str
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f} %"
+    return UNKNOWN if value is None else f"{value:.0f} %"
 
 
 def _render(template: str, made: str, **values: Any) -> str:

@@ -39,9 +39,7 @@ class _Axes:
             at = float(self.place(self.x[0], value)[1])
             parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="grid"))
             parts.append(text(LEFT - 6, at + 4, f"{value:g}", "tick", "end"))
-        parts.append(
-            element("path", d=f"M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}", class_="axis", fill="none")
-        )
+        parts.append(element("path", d=f"M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}", class_="axis", fill="none"))
         parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_name, "name", "middle"))
         parts.append(text(LEFT, TOP - 6, y_name, "name"))
         return joined(parts)
@@ -67,9 +65,7 @@ def profile_plot(analysis: Analysis, path: MeasuredPath) -> Markup:
     fallback = widths.method == METHODS.index("mask")
     for kind, wanted in (("profile", ~fallback), ("profile fallback", fallback)):
         for first, last in _stretches(wanted & np.isfinite(y)):
-            parts.append(
-                element("polyline", points=points_of(axes.place(x[first:last], y[first:last])), class_=kind)
-            )
+            parts.append(element("polyline", points=points_of(axes.place(x[first:last], y[first:last])), class_=kind))
     for first, last in _stretches(widths.unsure > 0):
         ends = axes.place(x[[first, last - 1]], 0.0)
         parts.append(element("line", x1=float(ends[0, 0]), x2=float(ends[1, 0]) + 1, y1=float(ends[0, 1]) - 2,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+from pathlib import Path
 from typing import Any
 
+from ..files.digest import sha256
 from ..files.images import Angiogram
-from ..inference.provenance import package_versions
+from ..inference.provenance import describe, package_versions, settings_hash
 
-__all__ = ["identity_of_file", "methods_of", "versions_of"]
+__all__ = ["identity_of_file", "methods_of", "network_of", "versions_of"]
 
 
 def identity_of_file(angiogram: Angiogram) -> tuple[str, dict[str, str]]:
@@ -19,11 +20,7 @@ def identity_of_file(angiogram: Angiogram) -> tuple[str, dict[str, str]]:
             identity[keyword] = str(angiogram.header[keyword])
     if not angiogram.path.is_file():
         return "", identity
-    digest = hashlib.sha256()
-    with open(angiogram.path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest(), identity
+    return sha256(angiogram.path), identity
 
 
 def methods_of(angiogram: Angiogram, attenuation: str, options: Any, segmenter: Any) -> dict[str, str]:
@@ -51,7 +48,15 @@ def methods_of(angiogram: Angiogram, attenuation: str, options: Any, segmenter: 
 
 
 def versions_of(segmenter: Any) -> dict[str, str]:
-    """Versions of the packages, and the weights' hash where the segmenter knows it."""
-    versions = package_versions()
-    digest = getattr(segmenter, "weights_sha256", "")
-    return {**versions, "weights": digest} if digest else versions
+    """Versions of the packages, and what tells the network: hashes of its weights and settings."""
+    return {**package_versions(), **network_of(segmenter)}
+
+
+def network_of(segmenter: Any) -> dict[str, str]:
+    """SHA-256 of weights and settings of a :class:`casr_net.inference.Segmenter`; empty for anything else."""
+    weights = getattr(segmenter, "weights", None)
+    if weights is None:
+        return {}
+    parts = [segmenter.channels, segmenter.network, segmenter.inferer, segmenter.postprocessing]
+    settings = settings_hash([describe(part) for part in parts])
+    return {"weights": sha256(weights) if Path(weights).is_file() else "unknown", "settings": settings}

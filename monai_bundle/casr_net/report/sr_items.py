@@ -135,9 +135,7 @@ def uid(name: Code, value: str, relation: str = CONTAINS) -> Dataset:
     return made
 
 
-def number(
-    name: Code, value: float, unit: str, children: Iterable[Dataset] = (), relation: str = CONTAINS
-) -> Dataset:
+def number(name: Code, value: float, unit: str, children: Iterable[Dataset] = (), relation: str = CONTAINS) -> Dataset:
     """A NUM, as the Measurement template has it (TID 300).
 
     Args:
