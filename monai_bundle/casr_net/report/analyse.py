@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,10 @@ import numpy as np
 
 from ..errors import DataError, UsageError, shown
 from ..files.images import Angiogram, read_angiogram
-from ..vessels.measures import Widths
-from ..vessels.paths import SNAP
+from ..vessels.measures import Lesion, Widths
+from ..vessels.paths import SNAP, VesselPath
+from ..vessels.scale import Scale
+from ..vessels.tree import VesselTree, vessel_tree
 from .measurements import Analysis, FrameChoice, MeasuredPath, Source
 from .provenance import identity_of_file, methods_of, versions_of
 
@@ -70,6 +72,10 @@ class Options:
                 raise UsageError(f"The {name} is {shown(value)}{unit}; it must be {low:g} to {high:g}.")
         if self.reference is not None and not (math.isfinite(self.reference[0]) and self.reference[0] > 0):
             raise UsageError(f"The reference diameter is {shown(self.reference[0])}; it must be above 0.")
+        if self.reference is not None and self.reference[1] not in ("px", "mm"):
+            raise UsageError(f"The unit of the reference diameter is {shown(self.reference[1])}; it must be px or mm.")
+        if self.reference is not None and self.ends is None:
+            raise UsageError("A reference diameter belongs to a vessel; --path says which one.")
         if self.frame is not None and self.frame < 0:
             raise UsageError(f"The frame is {self.frame}; frames count from 0.")
 
@@ -106,7 +112,6 @@ def analyse(
     angiogram = source if isinstance(source, Angiogram) else read_angiogram(source, chosen.window)
     frame, mask, warnings = _frame_and_mask(angiogram, segmenter, chosen)
     from ..preprocessing.field import field_of_view
-    from ..vessels.tree import vessel_tree
 
     grey, attenuation = angiogram.grey(frame.number), angiogram.attenuation(frame.number)
     if not attenuation.proportional:
@@ -114,9 +119,11 @@ def analyse(
     tree = vessel_tree(mask, attenuation.values, field_of_view(grey))
     scale, said = _scale(angiogram, attenuation.values, mask, tree, chosen)
     warnings += said
-    paths = _paths(tree, attenuation.values, mask, scale, chosen)
-    if not any(path.lesions for path in paths):
-        warnings.append("No narrowing was found on the measured paths.")
+    try:
+        paths, said = _paths(tree, attenuation.values, mask, scale, chosen)
+    except DataError as error:
+        raise DataError(f"{angiogram.path}: {error}") from error
+    warnings += said
     return Analysis(
         source=_source(angiogram, name, chosen), frame=frame, grey=grey, mask=mask, tree=tree, scale=scale,
         paths=tuple(paths), methods=methods_of(angiogram, attenuation.note, chosen, segmenter),
@@ -182,7 +189,9 @@ def _best_frame(angiogram: Angiogram, segmenter: Segmenter) -> tuple[FrameChoice
     return FrameChoice(int(found[0].frame), found[0].reason.rstrip("."), curve.as_dict()), warnings
 
 
-def _scale(angiogram: Angiogram, attenuation: np.ndarray, mask: np.ndarray, tree: Any, options: Options) -> Any:
+def _scale(
+    angiogram: Angiogram, attenuation: np.ndarray, mask: np.ndarray, tree: VesselTree, options: Options
+) -> tuple[Scale, list[str]]:
     """The scale, and what is to be said of it."""
     from ..vessels.scale import pixel_size
 
@@ -190,23 +199,33 @@ def _scale(angiogram: Angiogram, attenuation: np.ndarray, mask: np.ndarray, tree
     return pixel_size(angiogram.header, stated), []
 
 
-def _paths(tree: Any, attenuation: np.ndarray, mask: np.ndarray, scale: Any, options: Options) -> list[MeasuredPath]:
+def _paths(
+    tree: VesselTree, attenuation: np.ndarray, mask: np.ndarray, scale: Scale, options: Options
+) -> tuple[list[MeasuredPath], list[str]]:
+    """What was measured, and what is to be said of it."""
     from ..vessels.diameters import measure_widths
-    from ..vessels.stenosis import find_lesions, tree_lesions
+    from ..vessels.stenosis import find_lesions, narrowest
+    from ..vessels.treelesions import tree_lesions
 
-    if options.ends is not None:
-        path = tree.path(*options.ends, snap=SNAP)
-        widths = measure_widths(attenuation, mask, path, tree)
-        reference = _reference(options, scale, widths)
-        return [MeasuredPath(1, "ends", widths, tuple(find_lesions(widths, reference)), path.messages)]
-    reference = _reference(options, scale, None)
-    found = tree_lesions(tree, attenuation, mask, reference=reference)
-    if not found:
-        raise DataError("The vessels are too short to be measured.")
-    return _told(found)
+    if options.ends is None:
+        found = tree_lesions(tree, attenuation, mask)
+        if not found:
+            raise DataError("The vessels are too short to be measured.")
+        said = [] if any(lesions for *_, lesions in found) else ["No narrowing was found on the tree."]
+        return _told(found), said
+    path = tree.path(*options.ends, snap=SNAP)
+    widths = measure_widths(attenuation, mask, path, tree)
+    reference = _reference(options, scale)
+    lesions = list(find_lesions(widths, reference))
+    said = list(path.messages)
+    if not lesions:
+        said.append("No narrowing stands out on the path; its narrowest place is told.")
+        place = narrowest(widths, reference)
+        lesions = [] if place is None else [replace(place, rank=1)]
+    return [MeasuredPath(1, "ends", widths, tuple(lesions), path.messages)], said
 
 
-def _told(found: Sequence[tuple[Any, Widths, Sequence[Any]]]) -> list[MeasuredPath]:
+def _told(found: Sequence[tuple[VesselPath, Widths, Sequence[Lesion]]]) -> list[MeasuredPath]:
     """The longest path, then those with lesions, by the rank of their first."""
     longest = max(range(len(found)), key=lambda index: found[index][0].length)
     ranked = sorted(
@@ -222,15 +241,13 @@ def _told(found: Sequence[tuple[Any, Widths, Sequence[Any]]]) -> list[MeasuredPa
     ]  # fmt: skip
 
 
-def _reference(options: Options, scale: Any, widths: Widths | None) -> float | None:
+def _reference(options: Options, scale: Scale) -> float | None:
     """The user's reference diameter in pixels."""
     if options.reference is None:
         return None
     value, unit = options.reference
     if unit == "px":
         return value
-    if unit != "mm":
-        raise UsageError(f"The unit of the reference diameter is {shown(unit)}; it must be px or mm.")
     if scale.row_mm is None or scale.column_mm is None:
         raise UsageError(
             f"A reference diameter of {value:g} mm needs the size of a pixel: --mm-per-pixel, or --catheter-french."

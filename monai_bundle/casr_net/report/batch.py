@@ -133,7 +133,7 @@ class Batch:
                 known.__cause__ = error
                 self._failed(file, known, files)
             progress(1)
-        if self.rows:
+        if any(file.error is None for file in files):  # else there is nothing to keep
             place = write_index(self.output, self.rows)
             done = len(self.rows) - len(self.failures)
             logger.info(

@@ -6,15 +6,19 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import CASRError, DataError
+from ..errors import DataError
 from ..files.atomic import write_atomically
+from ..files.dicom import save_dicom
 from ..files.names import as_text
 from .measurements import FORM, VERSION, Analysis
 from .page import index_page, report_page
-from .sr import write_sr
+from .sr import make_sr
 from .tables import centrelines_csv
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 __all__ = ["FILES", "read_measurements", "write_index", "write_report"]
 
@@ -35,47 +39,37 @@ def write_report(folder: Path, analysis: Analysis, source: Path | None = None) -
     Raises:
         DataError: when one cannot be written.
     """
-    written = [
-        _text(folder / "centrelines.csv", centrelines_csv(analysis)),
-        _text(folder / "tree.graphml", analysis.tree.to_graphml()),
-    ]
+    # All is made before anything is written: what cannot be made leaves no half of a report behind.
+    made, words = _object(analysis, source)
+    texts = {
+        "centrelines.csv": centrelines_csv(analysis),
+        "tree.graphml": analysis.tree.to_graphml(),
+        "report.html": report_page(analysis, words, now()),
+        "measurements.json": json.dumps(analysis.as_dict(), ensure_ascii=False, allow_nan=False),
+    }
+    written: list[Path] = []
     place = folder / "measurements.dcm"
-    words = _object(place, analysis, source)
-    if place.exists():
-        written.append(place)
-    written.append(_text(folder / "report.html", report_page(analysis, words, now())))
-    content = json.dumps(analysis.as_dict(), ensure_ascii=False, allow_nan=False)
-    written.append(_text(folder / "measurements.json", content))
-    return written
-
-
-def _object(place: Path, analysis: Analysis, source: Path | None) -> str:
-    """Write the DICOM object if there can be one, and say what became of it."""
-    if source is None or analysis.source.format != "dicom":
+    if made is None:
         place.unlink(missing_ok=True)  # of a run before this one
-        return "Not written: the input is no DICOM file, so that there is no study for it, and none is made up."
+    else:
+        written.append(write_atomically(place, lambda path: save_dicom(path, made)))
+    return [*written, *(_text(folder / name, content) for name, content in texts.items())]
+
+
+def _object(analysis: Analysis, source: Path | None) -> tuple[Dataset | None, str]:
+    """The DICOM object if there can be one, and what became of it."""
+    if source is None or analysis.source.format != "dicom":
+        return None, "Not written: the input is no DICOM file, so that there is no study for it, and none is made up."
+    try:
+        made = make_sr(analysis, source)
+    except DataError as error:
+        return None, f"Not written: {_without(error, source)}"
     template = (
         "Quantitative Arterial Analysis (TID 3213), in millimetres"
         if analysis.calibrated
         else "Measurement Report (TID 1500), in pixels for lack of a scale"
     )
-    failure: list[CASRError] = []
-
-    def write(path: Path) -> None:
-        try:
-            write_sr(path, analysis, source)
-        except CASRError as error:
-            failure.append(error)
-            raise
-
-    try:
-        write_atomically(place, write)
-    except DataError as error:
-        if not failure:
-            raise
-        place.unlink(missing_ok=True)
-        return f"Not written: {_without(error, source)}"
-    return f"measurements.dcm: {template}. It holds patient and study of the source, as the standard demands."
+    return made, f"measurements.dcm: {template}. It holds patient and study of the source, as the standard demands."
 
 
 def _without(error: Exception, path: Path) -> str:

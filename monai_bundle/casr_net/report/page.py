@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -110,8 +111,9 @@ def _lesion(analysis: Analysis, path: MeasuredPath, lesion: Lesion) -> dict[str,
 
 def _path(analysis: Analysis, path: MeasuredPath) -> dict[str, Any]:
     told = analysis.as_dict()["paths"][analysis.paths.index(path)]
-    counts = {name: told["method"].count(name) for name in dict.fromkeys(told["method"])}
-    method = ", ".join(f"{name} {100 * count / len(told['method']):.0f} %" for name, count in counts.items())
+    method = ", ".join(
+        f"{name} {100 * count / len(told['method']):.0f} %" for name, count in Counter(told["method"]).most_common()
+    )
     return {
         "number": path.number, "origin": ORIGINS[path.origin], "length": _length(told["length"]),
         "median": _length(told["median_diameter"]), "method": f"widths by {method}" if method else "no width",
@@ -131,13 +133,13 @@ def _level(analysis: Analysis) -> str:
     found = [lesion.mld_interval or lesion.percent_interval for _, lesion in analysis.lesions]
     known = next((value for value in found if value is not None), None)
     if known is None:
-        return "not asked for."
+        return "were not asked for."
     return f"hold the true value with a probability of {100 * known.level:.0f} %, if the segmentation is right."
 
 
 def _doubt(analysis: Analysis) -> str:
     level = _level(analysis)
-    if level.startswith("not"):
+    if level.startswith("were"):
         return "No intervals were asked for: the values stand without a statement of their doubt."
     words = "The ranges of minimum lumen diameter and diameter stenosis "
     rest = " They do not cover a wrong frame, a vessel that was missed or that another one hides, nor foreshortening"

@@ -40,7 +40,7 @@ def frame_picture(analysis: Analysis) -> Markup:
     ]  # fmt: skip
     for path in analysis.paths:
         parts += _coloured(path.widths.points, path.widths.diameter, low, high, 2.6 * unit)
-    parts += [_mark(lesion, unit, columns, rows) for _, lesion in analysis.lesions]
+    parts += _marks([lesion for _, lesion in analysis.lesions], unit, columns, rows)
     return svg(columns, rows, label, parts, "frame")
 
 
@@ -132,22 +132,24 @@ def _coloured(points: np.ndarray, diameter: np.ndarray, low: float, high: float,
     ]  # fmt: skip
 
 
-def _mark(lesion: Lesion, unit: float, columns: int, rows: int) -> Markup:
-    x, y = lesion.position
-    radius = max(lesion.reference, 6 * unit)
-    kind = "lesion unsure" if lesion.unsure else "lesion"
-    right = x + radius + 16 * unit < columns
-    at = x + radius + 3 * unit if right else x - radius - 3 * unit
-    number = str(lesion.rank or "?")
-    return joined(
-        [
-            element("circle", cx=float(x), cy=float(y), r=float(radius), class_=kind, stroke_width=1.6 * unit),
-            element(
-                "text", number, x=at, y=min(max(y + 5 * unit, 14 * unit), rows - 3.0), class_="lesion-number",
-                font_size=15 * unit, stroke_width=3 * unit, text_anchor="start" if right else "end",
-            ),
-        ]
-    )  # fmt: skip
+def _marks(lesions: list[Lesion], unit: float, columns: int, rows: int) -> Iterator[Markup]:
+    """Circles and numbers; a number that would lie on another one goes below it."""
+    taken: list[tuple[float, float]] = []
+    for lesion in lesions:
+        x, y = lesion.position
+        radius = max(lesion.reference, 6 * unit)
+        kind = "lesion unsure" if lesion.unsure else "lesion"
+        yield element("circle", cx=float(x), cy=float(y), r=float(radius), class_=kind, stroke_width=1.6 * unit)
+        right = x + radius + 16 * unit < columns
+        at = x + radius + 3 * unit if right else x - radius - 3 * unit
+        line = min(max(y + 5 * unit, 14 * unit), rows - 3.0)
+        while any(abs(at - other) < 14 * unit and abs(line - height) < 14 * unit for other, height in taken):
+            line += 15 * unit
+        taken.append((at, line))
+        yield element(
+            "text", str(lesion.rank or "?"), x=at, y=line, class_="lesion-number", font_size=15 * unit,
+            stroke_width=3 * unit, text_anchor="start" if right else "end",
+        )  # fmt: skip
 
 
 def _data_uri(grey: np.ndarray) -> str:
