@@ -11,12 +11,12 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from makers.analyses import make_analysis, scale_of
 
 from casr_net.report.measurements import RESEARCH, across, arc_mm
 from casr_net.report.tables import COLUMNS, centrelines_csv
 from casr_net.vessels.measures import Widths
 from casr_net.vessels.scale import Scale
-from makers.analyses import make_analysis, scale_of
 
 
 @pytest.fixture(scope="module")

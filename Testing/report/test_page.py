@@ -7,15 +7,16 @@ import hashlib
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from makers.analyses import make_analysis
 
 from casr_net.report.measurements import RESEARCH, Analysis
 from casr_net.report.page import index_page, index_row, report_page
 from casr_net.report.pictures import width_range
 from casr_net.report.svg import COLOURS, colour, runs, ticks
-from makers.analyses import make_analysis
 
 
 class Page(HTMLParser):
@@ -93,7 +94,7 @@ def test_pictures_have_names_and_headings_are_in_order(page: str) -> None:
     assert len(pictures) == len(found.all("svg")) == len(found.all("title")) - 1  # one is the page's
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
     assert found.all("html")[0]["lang"] == "en"
     assert all(row.get("scope") for row in found.all("th"))
     ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]

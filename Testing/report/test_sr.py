@@ -14,6 +14,9 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+from makers import dicoms
+from makers.analyses import make_analysis
+from makers.sr_tables import below, code_of, concept_of, problems
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
@@ -21,9 +24,6 @@ from casr_net.errors import DataError
 from casr_net.report.measurements import Analysis
 from casr_net.report.sr import make_sr, write_sr
 from casr_net.vessels.scale import Scale
-from makers import dicoms
-from makers.analyses import make_analysis
-from makers.sr_tables import below, code_of, concept_of, problems
 
 
 @pytest.fixture(scope="module")
