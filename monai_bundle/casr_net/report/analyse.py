@@ -13,9 +13,10 @@ import numpy as np
 
 from ..errors import DataError, UsageError, shown
 from ..files.images import Angiogram, read_angiogram
+from ..vessels.catheter_scale import FRENCH, catheter_scale
 from ..vessels.measures import Lesion, Widths
 from ..vessels.paths import SNAP, VesselPath
-from ..vessels.scale import Scale
+from ..vessels.scale import Scale, pixel_aspect, pixel_size
 from ..vessels.tree import VesselTree, vessel_tree
 from .measurements import Analysis, FrameChoice, MeasuredPath, Source
 from .provenance import identity_of_file, methods_of, versions_of
@@ -28,8 +29,8 @@ __all__ = ["MAX_PATHS", "Options", "analyse"]
 MAX_PATHS = 12
 """Ways of a tree that are told in full: the longest, and those with lesions, by the lesions' rank. Our choice."""
 
-FRENCH = (3.0, 12.0)
-"""Catheters of angiography; what is outside is a mistake of the user. Our choice: 4 to 8 are usual."""
+SHORTEST = 10.0
+"""Of a way of the tree that is told, in pixels. Our choice: no measure makes sense on less."""
 
 MM_PER_PIXEL = (0.02, 2.0)
 """Sizes of a pixel that a heart on a detector can have, with room. Our choice."""
@@ -193,10 +194,13 @@ def _scale(
     angiogram: Angiogram, attenuation: np.ndarray, mask: np.ndarray, tree: VesselTree, options: Options
 ) -> tuple[Scale, list[str]]:
     """The scale, and what is to be said of it."""
-    from ..vessels.scale import pixel_size
-
     stated = None if options.mm_per_pixel is None else (options.mm_per_pixel, options.mm_per_pixel)
-    return pixel_size(angiogram.header, stated), []
+    catheter = None
+    if options.french is not None:
+        catheter = catheter_scale(attenuation, mask, tree, options.french, pixel_aspect(angiogram.header))
+    scale = pixel_size(angiogram.header, stated, catheter)
+    missed = [catheter.note] if catheter is not None and catheter.row_mm is None else []
+    return scale, [*scale.contradictions, *missed]
 
 
 def _paths(
@@ -208,9 +212,11 @@ def _paths(
     from ..vessels.treelesions import tree_lesions
 
     if options.ends is None:
-        found = tree_lesions(tree, attenuation, mask)
+        found = [part for part in tree_lesions(tree, attenuation, mask) if part[0].length >= SHORTEST]
+        if not found and any(catheter for *_, catheter in tree.graph.edges(data="catheter")):
+            raise DataError("all that was found is taken for a catheter; a path between two points is measured anyway.")
         if not found:
-            raise DataError("The vessels are too short to be measured.")
+            raise DataError("the vessels are too short to be measured.")
         said = [] if any(lesions for *_, lesions in found) else ["No narrowing was found on the tree."]
         return _told(found), said
     path = tree.path(*options.ends, snap=SNAP)

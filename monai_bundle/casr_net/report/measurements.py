@@ -241,6 +241,8 @@ def scale_dict(scale: Scale) -> dict[str, Any]:
         "column_mm": number(scale.column_mm, 6),
         "estimated": scale.estimated,
         "note": scale.note,
+        "spread": number(scale.spread, 4),
+        "contradictions": list(scale.contradictions),
     }
 
 
