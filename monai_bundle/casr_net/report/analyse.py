@@ -125,9 +125,10 @@ def analyse(
     except DataError as error:
         raise DataError(f"{angiogram.path}: {error}") from error
     warnings += said
+    intervals = any(lesion.mld_interval for path in paths for lesion in path.lesions)
     return Analysis(
         source=_source(angiogram, name, chosen), frame=frame, grey=grey, mask=mask, tree=tree, scale=scale,
-        paths=tuple(paths), methods=methods_of(angiogram, attenuation.note, chosen, segmenter),
+        paths=tuple(paths), methods=methods_of(attenuation.note, chosen, intervals),
         settings=chosen.as_dict(), versions=versions_of(segmenter),
         warnings=tuple(dict.fromkeys([*angiogram.warnings, *warnings])),
     )  # fmt: skip

@@ -62,7 +62,10 @@ def report_page(analysis: Analysis, sr: str, made: str = "") -> str:
         scale_words=_scale_words(analysis), scale_kind=KINDS.get(analysis.scale.kind, analysis.scale.kind),
         frame=frame_picture(analysis), bar=colour_bar(analysis),
         tree=[(name, f"{summary[key]:g}") for key, name in TREE.items()],
-        paths=[_path(analysis, path) for path in analysis.paths], contrast=contrast_plot(analysis),
+        paths=[
+            _path(analysis, path, told) for path, told in zip(analysis.paths, analysis.as_dict()["paths"], strict=True)
+        ],
+        contrast=contrast_plot(analysis),
         doubt=_doubt(analysis), settings=[(name, UNKNOWN if value is None else value) for name, value in chosen],
         sr=sr, identity=identity,
     )  # fmt: skip
@@ -109,8 +112,7 @@ def _lesion(analysis: Analysis, path: MeasuredPath, lesion: Lesion) -> dict[str,
     }  # fmt: skip
 
 
-def _path(analysis: Analysis, path: MeasuredPath) -> dict[str, Any]:
-    told = analysis.as_dict()["paths"][analysis.paths.index(path)]
+def _path(analysis: Analysis, path: MeasuredPath, told: dict[str, Any]) -> dict[str, Any]:
     method = ", ".join(
         f"{name} {100 * count / len(told['method']):.0f} %" for name, count in Counter(told["method"]).most_common()
     )

@@ -23,8 +23,14 @@ def identity_of_file(angiogram: Angiogram) -> tuple[str, dict[str, str]]:
     return sha256(angiogram.path), identity
 
 
-def methods_of(angiogram: Angiogram, attenuation: str, options: Any, segmenter: Any) -> dict[str, str]:
-    """Step to how it was done, one sentence each."""
+def methods_of(attenuation: str, options: Any, intervals: bool) -> dict[str, str]:
+    """Step to how it was done, one sentence each.
+
+    Args:
+        attenuation: where the grey values are from.
+        options: of :func:`casr_net.report.analyse`.
+        intervals: whether the lesions have some.
+    """
     found = "given by the user" if options.mask is not None else "CASR-Net with the weights that the versions name"
     reference = (
         "Line through the diameters at 5 % and 95 % of the path (DICOM PS3.17 T.4.2)."
@@ -43,7 +49,7 @@ def methods_of(angiogram: Angiogram, attenuation: str, options: Any, segmenter: 
         "Stenosis": "100 (1 - MLD / reference), by diameter; by area for a round lumen, and densitometric as a second "
         "opinion. Lesions at crossings, branch points and borders are marked unsure.",
         "Doubt": "Intervals that are to hold the true value with the stated probability, from the spread of profiles, "
-        "edge model and mask threshold." if options.doubt else "No intervals were asked for.",
+        "edge model and mask threshold." if intervals else "No intervals are given.",
     }  # fmt: skip
 
 
