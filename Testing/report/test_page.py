@@ -14,7 +14,7 @@ import pytest
 from makers.analyses import make_analysis
 
 from casr_net.report.measurements import RESEARCH, Analysis
-from casr_net.report.page import index_page, index_row, report_page
+from casr_net.report.page import TOLD, index_page, index_row, report_page
 from casr_net.report.pictures import width_range
 from casr_net.report.svg import COLOURS, colour, runs, ticks
 
@@ -116,6 +116,19 @@ def test_without_lesions_curve_or_doubt(analysis: Analysis) -> None:
     words = " ".join(Page(report_page(bare, "No object.")).words)
     assert "No narrowing was found on the measured paths." in words
     assert "Contrast over the cine" not in words and "No intervals were asked for" in words
+
+
+def test_of_many_narrowings_the_first_are_told_in_full(analysis: Analysis) -> None:
+    path = analysis.paths[0]
+    many = tuple(replace(path.lesions[0], rank=rank) for rank in range(1, 26))
+    found = Page(report_page(replace(analysis, paths=(replace(path, lesions=many), analysis.paths[1])), ""))
+    kinds = [str(attributes.get("class")) for attributes in found.all("svg")]
+    assert kinds.count("detail") == TOLD and len(found.all("details")) == 1
+    assert len([1 for circle in found.all("circle") if circle.get("class") == "further"]) == 26 - TOLD
+    words = " ".join(found.words)
+    assert "16 further narrowings" in words and "1 of them unsure" in words
+    targets = {str(link["href"]) for link in found.all("a")}
+    assert {target[1:] for target in targets} <= {attributes.get("id") for _, attributes in found.tags}
 
 
 def test_widths_that_are_not_known_leave_gaps(analysis: Analysis) -> None:

@@ -24,10 +24,7 @@ from .provenance import identity_of_file, methods_of, versions_of
 if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
 
-__all__ = ["MAX_PATHS", "Options", "analyse"]
-
-MAX_PATHS = 12
-"""Ways of a tree that are told in full: the longest, and those with lesions, by the lesions' rank. Our choice."""
+__all__ = ["Options", "analyse"]
 
 SHORTEST = 10.0
 """Of a way of the tree that is told, in pixels. Our choice: no measure makes sense on less."""
@@ -130,7 +127,7 @@ def analyse(
         source=_source(angiogram, name, chosen), frame=frame, grey=grey, mask=mask, tree=tree, scale=scale,
         paths=tuple(paths), methods=methods_of(attenuation.note, chosen, intervals),
         settings=chosen.as_dict(), versions=versions_of(segmenter),
-        warnings=tuple(dict.fromkeys([*angiogram.warnings, *warnings])),
+        warnings=tuple(dict.fromkeys(line[:1].upper() + line[1:] for line in [*angiogram.warnings, *warnings])),
     )  # fmt: skip
 
 
@@ -244,7 +241,7 @@ def _told(found: Sequence[tuple[VesselPath, Widths, Sequence[Lesion]]]) -> list[
             place + 1, "longest" if index == longest else "tree", found[index][1], tuple(found[index][2]),
             tuple(found[index][0].messages),
         )
-        for place, index in enumerate([longest, *ranked][:MAX_PATHS])
+        for place, index in enumerate([longest, *ranked])
     ]  # fmt: skip
 
 

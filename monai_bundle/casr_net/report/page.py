@@ -22,6 +22,9 @@ from .plots import contrast_plot, profile_plot
 __all__ = ["index_page", "index_row", "report_page"]
 
 TEMPLATES = Path(__file__).with_name("templates")
+TOLD = 10
+"""Narrowings, by rank, that are numbered, enlarged and plotted; the others are listed. Our choice."""
+
 UNKNOWN = "\N{EN DASH}"
 
 ORIGINS = {"ends": "between the two points that were given", "longest": "the longest way of the tree",
@@ -47,7 +50,10 @@ def report_page(analysis: Analysis, sr: str, made: str = "") -> str:
         sr: what became of the DICOM object, one sentence.
         made: time for the foot.
     """
-    rows = [_lesion(analysis, path, lesion) for path, lesion in analysis.lesions]
+    rows = [
+        _lesion(analysis, path, lesion, place < TOLD) for place, (path, lesion) in enumerate(analysis.lesions)
+    ]  # fmt: skip
+    shown = {row["path"] for row in rows[:TOLD]} | {path.number for path in analysis.paths[:1]}
     summary = analysis.tree_summary()
     chosen = [(name.replace("_", " ").capitalize(), value) for name, value in analysis.settings.items()]
     identity = (
@@ -57,14 +63,18 @@ def report_page(analysis: Analysis, sr: str, made: str = "") -> str:
         "DICOM SR keeps what the standard demands of an object of the same study: patient and study of the source."
     )
     return _render(
-        "report.html", made, a=analysis, lesions=rows, unsure=sum(bool(row["unsure"]) for row in rows),
+        "report.html", made, a=analysis, lesions=rows[:TOLD], count=len(rows),
+        unsure=sum(bool(row["unsure"]) for row in rows),
         unit="millimetres" if analysis.calibrated else "pixels", level=_level(analysis),
         scale_words=_scale_words(analysis), scale_kind=KINDS.get(analysis.scale.kind, analysis.scale.kind),
-        frame=frame_picture(analysis), bar=colour_bar(analysis),
+        frame=frame_picture(analysis, TOLD), further=rows[TOLD:], bar=colour_bar(analysis),
         tree=[(name, f"{summary[key]:g}") for key, name in TREE.items()],
         paths=[
-            _path(analysis, path, told) for path, told in zip(analysis.paths, analysis.as_dict()["paths"], strict=True)
+            _path(analysis, path, told)
+            for path, told in zip(analysis.paths, analysis.as_dict()["paths"], strict=True)
+            if path.number in shown
         ],
+        hidden=len(analysis.paths) - len(shown),
         contrast=contrast_plot(analysis),
         doubt=_doubt(analysis), settings=[(name, UNKNOWN if value is None else value) for name, value in chosen],
         sr=sr, identity=identity,
@@ -95,7 +105,7 @@ def index_row(content: dict[str, Any], link: str) -> dict[str, Any]:
     return row
 
 
-def _lesion(analysis: Analysis, path: MeasuredPath, lesion: Lesion) -> dict[str, Any]:
+def _lesion(analysis: Analysis, path: MeasuredPath, lesion: Lesion, pictured: bool) -> dict[str, Any]:
     told = analysis.lesion_dict(path, lesion)
     length = _length(told["length"])
     unit = "px" if told["mld"]["mm"] is None else "mm"
@@ -108,7 +118,7 @@ def _lesion(analysis: Analysis, path: MeasuredPath, lesion: Lesion) -> dict[str,
         "percent_range": _range(lesion.percent_interval, 1.0, 0, "%"), "area": f"{lesion.percent_area:.0f} %",
         "densitometric": _share(lesion.percent_area_densitometric), "length": length,
         "position": f"{lesion.position[0]:.0f}, {lesion.position[1]:.0f}", "unsure": ", ".join(lesion.unsure),
-        "picture": detail_picture(analysis, path, lesion),
+        "picture": detail_picture(analysis, path, lesion) if pictured else None,
     }  # fmt: skip
 
 

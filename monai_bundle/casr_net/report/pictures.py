@@ -21,15 +21,15 @@ ROOM = 3.0
 """Half the side of a lesion's enlargement, in reference diameters beyond its ends. Our choice."""
 
 
-def frame_picture(analysis: Analysis) -> Markup:
-    """The frame with its tree coloured by width and the lesions' numbers; other pictures use its image."""
+def frame_picture(analysis: Analysis, numbered: int) -> Markup:
+    """The frame with its tree coloured by width and its lesions, the first ones numbered; others use its image."""
     columns, rows = analysis.mask.shape
     low, high = width_range(analysis)
     unit = max(columns, rows) / 512
-    count = len(analysis.lesions)
+    lesions = [lesion for _, lesion in analysis.lesions]
     label = (
         f"Frame {analysis.frame.number} with the vessel tree coloured by its width"
-        f"{f' and {count} numbered narrowings' if count else ''}."
+        f"{f' and {len(lesions[:numbered])} numbered narrowings' if lesions else ''}."
     )
     parts = [
         element(
@@ -40,7 +40,10 @@ def frame_picture(analysis: Analysis) -> Markup:
     ]  # fmt: skip
     for path in analysis.paths:
         parts += _coloured(path.widths.points, path.widths.diameter, low, high, 2.6 * unit)
-    parts += _marks([lesion for _, lesion in analysis.lesions], unit, columns, rows)
+    for lesion in lesions[numbered:]:
+        x, y = map(float, lesion.position)
+        parts.append(element("circle", cx=x, cy=y, r=2.2 * unit, class_="further", stroke_width=0.8 * unit))
+    parts += _marks(lesions[:numbered], unit, columns, rows)
     return svg(columns, rows, label, parts, "frame")
 
 
