@@ -7,7 +7,7 @@ import logging
 import re
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import CASRError, UsageError
 from .arguments import add_window, checked_window
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -81,7 +81,12 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{name} belongs to one image; {len(files)} inputs were given.")
     segmenter = None
     if options.mask:
-        chosen = with_mask(chosen, options.mask)
+        try:
+            chosen = with_mask(chosen, options.mask)
+        except CASRError as error:
+            if options.keep_identity:
+                raise
+            raise type(error)(str(error).replace(options.mask, "--mask")) from None
     elif any(file.error is None for file in files):
         logging.getLogger("casr_net").info("Loading the network ...")
         from ..inference.segmenter import Segmenter

@@ -127,7 +127,7 @@ def analyse(
         source=_source(angiogram, name, chosen), frame=frame, grey=grey, mask=mask, tree=tree, scale=scale,
         paths=tuple(paths), methods=methods_of(attenuation.note, chosen, intervals),
         settings=chosen.as_dict(), versions=versions_of(segmenter),
-        warnings=tuple(dict.fromkeys(line[:1].upper() + line[1:] for line in [*angiogram.warnings, *warnings])),
+        warnings=_lines([*angiogram.warnings, *warnings], angiogram),
     )  # fmt: skip
 
 
@@ -138,6 +138,13 @@ def _source(angiogram: Angiogram, name: str, options: Options) -> Source:
         name or angiogram.path.stem if options.keep_identity else name or "input", angiogram.format, columns, rows,
         angiogram.frames, digest, identity if options.keep_identity else {},
     )  # fmt: skip
+
+
+def _lines(words: Sequence[str], angiogram: Angiogram) -> tuple[str, ...]:
+    """Sentences without the file's path, which may name a patient; each once."""
+    path = str(angiogram.path)
+    plain = (line.replace(f"{path}: ", "").replace(path, "the file") for line in words)
+    return tuple(dict.fromkeys(line[:1].upper() + line[1:] for line in plain))
 
 
 def _frame_and_mask(
@@ -179,13 +186,14 @@ def _best_frame(angiogram: Angiogram, segmenter: Segmenter) -> tuple[FrameChoice
     from ..cine.survey import survey
 
     curve = survey(angiogram, segmenter)
+    told = {**curve.as_dict(), "messages": list(_lines(curve.messages, angiogram))}
     found = key_frames(curve, angiogram.header, 1)
     warnings = list(curve.messages)
     if not found:
         warnings.append("No frame shows contrast; the one with the longest vessels was measured.")
         number = int(curve.frames[int(np.argmax(curve.length))])
-        return FrameChoice(number, "the longest vessels", curve.as_dict()), warnings
-    return FrameChoice(int(found[0].frame), found[0].reason.rstrip("."), curve.as_dict()), warnings
+        return FrameChoice(number, "the longest vessels", told), warnings
+    return FrameChoice(int(found[0].frame), found[0].reason.rstrip("."), told), warnings
 
 
 def _scale(

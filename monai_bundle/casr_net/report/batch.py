@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import re
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -182,9 +183,9 @@ class Batch:
         words = self._scrubbed(" ".join(str(error).split()), files)
         if not self.options.keep_identity:
             words = words.removeprefix(f"{file.name}: ")
-        logger.error(
-            "%s: %s", file.name, words, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None
-        )  # fmt: skip
+        logger.error("%s: %s", file.name, words)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s", self._scrubbed("".join(traceback.format_exception(error)), files))
         self.rows.append({"name": as_text(file.name), "error": as_text(words)})
 
     def _scrubbed(self, words: str, files: Sequence[Input]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError
 from ..files.atomic import write_atomically
 from ..files.dicom import save_dicom
+from ..files.dicom_derived import quiet
 from ..files.names import as_text
 from .measurements import FORM, VERSION, Analysis
 from .page import index_page, report_page
@@ -52,7 +53,8 @@ def write_report(folder: Path, analysis: Analysis, source: Path | None = None) -
     if made is None:
         place.unlink(missing_ok=True)  # of a run before this one
     else:
-        written.append(write_atomically(place, lambda path: save_dicom(path, made)))
+        with quiet():  # pydicom's warnings hold values of the source, such as names
+            written.append(write_atomically(place, lambda path: save_dicom(path, made)))
     return [*written, *(_text(folder / name, content) for name, content in texts.items())]
 
 
