@@ -13,7 +13,7 @@ from typing import TextIO
 
 from .. import __version__
 from ..errors import CASRError
-from . import evaluate, info, segment, synth
+from . import analyze, evaluate, info, segment, synth
 
 __all__ = ["main"]
 
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"casr {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (segment, evaluate, info, synth):
+    for module in (segment, analyze, evaluate, info, synth):
         name = module.__name__.rpartition(".")[2]
         command = commands.add_parser(name, parents=[common], help=module.HELP, epilog=EPILOG)
         module.add_arguments(command)

@@ -59,6 +59,7 @@ class Segmenter:
         self.inferer = build(parser, "inferer")
         self.channels = build(parser, "channels")
         self.window = build(parser, "window")
+        self.weights = Path(str(build(parser, "weights")))  # for the record of what was made with them
         self.postprocessing = build(parser, "postprocessing")
         self.network.eval()
 

@@ -1,0 +1,267 @@
+"""One angiogram, from the open file to its measurements. Nothing is written here, so that the command line, the worker
+of 3D Slicer and the label app can all ask for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DataError, UsageError, shown
+from ..files.images import Angiogram, read_angiogram
+from ..vessels.catheter_scale import FRENCH, catheter_scale
+from ..vessels.measures import Lesion, Widths
+from ..vessels.paths import SNAP, VesselPath
+from ..vessels.scale import Scale, pixel_aspect, pixel_size
+from ..vessels.tree import VesselTree, vessel_tree
+from .measurements import Analysis, FrameChoice, MeasuredPath, Source
+from .provenance import identity_of_file, methods_of, versions_of
+
+if TYPE_CHECKING:
+    from ..inference.segmenter import Segmenter
+
+__all__ = ["Options", "analyse"]
+
+SHORTEST = 10.0
+"""Of a way of the tree that is told, in pixels. Our choice: no measure makes sense on less."""
+
+MM_PER_PIXEL = (0.02, 2.0)
+"""Sizes of a pixel that a heart on a detector can have, with room. Our choice."""
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller chooses.
+
+    Attributes:
+        frame: number from 0; None: the best opacified one of a cine.
+        ends: two points (x, y) in pixels to measure between; None: the ways of the tree.
+        french: outer diameter of the catheter in the image, in French (a third of a millimetre).
+        mm_per_pixel: size of a pixel in the patient, for square pixels.
+        reference: reference diameter, a number and "px" or "mm"; None: interpolated (PS3.17 T.4.2).
+        window: centre and width of the VOI window that the network sees the frame through.
+        doubt: give intervals, which take most of the time.
+        mask: bool (X, Y), vessels to measure in place of the network's.
+        keep_identity: name the file and its DICOM UIDs in the result.
+    """
+
+    frame: int | None = None
+    ends: tuple[Point, Point] | None = None
+    french: float | None = None
+    mm_per_pixel: float | None = None
+    reference: tuple[float, str] | None = None
+    window: tuple[float, float] | None = None
+    doubt: bool = True
+    mask: np.ndarray | None = None
+    keep_identity: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, (low, high), unit in (
+            ("catheter", self.french, FRENCH, " French"),
+            ("pixel size", self.mm_per_pixel, MM_PER_PIXEL, " mm"),
+        ):
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                raise UsageError(f"The {name} is {shown(value)}{unit}; it must be {low:g} to {high:g}.")
+        if self.reference is not None and not (math.isfinite(self.reference[0]) and self.reference[0] > 0):
+            raise UsageError(f"The reference diameter is {shown(self.reference[0])}; it must be above 0.")
+        if self.reference is not None and self.reference[1] not in ("px", "mm"):
+            raise UsageError(f"The unit of the reference diameter is {shown(self.reference[1])}; it must be px or mm.")
+        if self.reference is not None and self.ends is None:
+            raise UsageError("A reference diameter belongs to a vessel; --path says which one.")
+        if self.frame is not None and self.frame < 0:
+            raise UsageError(f"The frame is {self.frame}; frames count from 0.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "frame": self.frame,
+            "ends": None if self.ends is None else [list(map(float, end)) for end in self.ends],
+            "french": self.french,
+            "mm_per_pixel": self.mm_per_pixel,
+            "reference": None if self.reference is None else [float(self.reference[0]), self.reference[1]],
+            "window": None if self.window is None else list(map(float, self.window)),
+            "doubt": self.doubt,
+            "own_mask": self.mask is not None,
+        }
+
+
+def analyse(
+    source: str | Path | Angiogram, segmenter: Segmenter | None, options: Options | None = None, name: str = ""
+) -> Analysis:
+    """Measure one frame of an angiogram or a cine.
+
+    Args:
+        source: the file, or an open angiogram.
+        segmenter: the network, which finds the vessels; may be None where the options bring a mask and a frame.
+        options: see :class:`Options`.
+        name: what its results are called.
+
+    Raises:
+        DataError: when the file cannot be read or has no vessel.
+        UsageError: when an option does not fit the image: a frame that is not there, a point off every vessel.
+    """
+    chosen = Options() if options is None else options
+    angiogram = source if isinstance(source, Angiogram) else read_angiogram(source, chosen.window)
+    frame, mask, warnings = _frame_and_mask(angiogram, segmenter, chosen)
+    from ..preprocessing.field import field_of_view
+
+    grey, attenuation = angiogram.grey(frame.number), angiogram.attenuation(frame.number)
+    if not attenuation.proportional:
+        warnings.append(f"Attenuation: {attenuation.note} Densitometric areas are rough then.")
+    tree = vessel_tree(mask, attenuation.values, field_of_view(grey))
+    scale, said = _scale(angiogram, attenuation.values, mask, tree, chosen)
+    warnings += said
+    try:
+        paths, said = _paths(tree, attenuation.values, mask, scale, chosen)
+    except DataError as error:
+        raise DataError(f"{angiogram.path}: {error}") from error
+    warnings += said
+    intervals = any(lesion.mld_interval for path in paths for lesion in path.lesions)
+    return Analysis(
+        source=_source(angiogram, name, chosen), frame=frame, grey=grey, mask=mask, tree=tree, scale=scale,
+        paths=tuple(paths), methods=methods_of(attenuation.note, chosen, intervals),
+        settings=chosen.as_dict(), versions=versions_of(segmenter),
+        warnings=_lines([*angiogram.warnings, *warnings], angiogram),
+    )  # fmt: skip
+
+
+def _source(angiogram: Angiogram, name: str, options: Options) -> Source:
+    columns, rows = angiogram.size
+    digest, identity = identity_of_file(angiogram)
+    return Source(
+        name or angiogram.path.stem if options.keep_identity else name or "input", angiogram.format, columns, rows,
+        angiogram.frames, digest, identity if options.keep_identity else {},
+    )  # fmt: skip
+
+
+def _lines(words: Sequence[str], angiogram: Angiogram) -> tuple[str, ...]:
+    """Sentences without the file's path, which may name a patient; each once."""
+    path = str(angiogram.path)
+    plain = (line.replace(f"{path}: ", "").replace(path, "the file") for line in words)
+    return tuple(dict.fromkeys(line[:1].upper() + line[1:] for line in plain))
+
+
+def _frame_and_mask(
+    angiogram: Angiogram, segmenter: Segmenter | None, options: Options
+) -> tuple[FrameChoice, np.ndarray, list[str]]:
+    """The frame, its vessels, and what is to be said."""
+    if options.frame is not None and options.frame >= angiogram.frames:
+        raise UsageError(
+            f"{angiogram.path}: there is no frame {options.frame}; it has {angiogram.frames}, counted from 0."
+        )
+    warnings: list[str] = []
+    if options.frame is not None:
+        frame = FrameChoice(options.frame, "chosen by the user")
+    elif angiogram.frames == 1:
+        frame = FrameChoice(0, "the only frame")
+    elif segmenter is None:
+        raise UsageError(f"{angiogram.path}: a cine of {angiogram.frames} frames; say which frame is to be measured.")
+    else:
+        frame, warnings = _best_frame(angiogram, segmenter)
+    if options.mask is not None:
+        mask = options.mask
+    elif segmenter is None:
+        raise UsageError(f"{angiogram.path}: neither a network nor a mask says where its vessels are.")
+    else:
+        mask = np.asarray(segmenter.of(angiogram, frame.number).mask).T
+    if mask.shape != angiogram.size:
+        sizes = [f"{size[0]} x {size[1]}" for size in (mask.shape, angiogram.size)]
+        raise DataError(f"{angiogram.path}: the mask has {sizes[0]} pixels, the image {sizes[1]}.")
+    if not mask.any():
+        raise DataError(f"{angiogram.path}: no vessel was found in frame {frame.number}; there is nothing to measure.")
+    if mask.all():
+        raise DataError(f"{angiogram.path}: the mask of frame {frame.number} covers the whole image.")
+    return frame, np.ascontiguousarray(mask, bool), warnings
+
+
+def _best_frame(angiogram: Angiogram, segmenter: Segmenter) -> tuple[FrameChoice, list[str]]:
+    """The best opacified frame of a cine, by its contrast curve."""
+    from ..cine.keyframes import key_frames
+    from ..cine.survey import survey
+
+    curve = survey(angiogram, segmenter)
+    told = {**curve.as_dict(), "messages": list(_lines(curve.messages, angiogram))}
+    found = key_frames(curve, angiogram.header, 1)
+    warnings = list(curve.messages)
+    if not found:
+        warnings.append("No frame shows contrast; the one with the longest vessels was measured.")
+        number = int(curve.frames[int(np.argmax(curve.length))])
+        return FrameChoice(number, "the longest vessels", told), warnings
+    return FrameChoice(int(found[0].frame), found[0].reason.rstrip("."), told), warnings
+
+
+def _scale(
+    angiogram: Angiogram, attenuation: np.ndarray, mask: np.ndarray, tree: VesselTree, options: Options
+) -> tuple[Scale, list[str]]:
+    """The scale, and what is to be said of it."""
+    stated = None if options.mm_per_pixel is None else (options.mm_per_pixel, options.mm_per_pixel)
+    catheter = None
+    if options.french is not None:
+        catheter = catheter_scale(attenuation, mask, tree, options.french, pixel_aspect(angiogram.header))
+    scale = pixel_size(angiogram.header, stated, catheter)
+    missed = [catheter.note] if catheter is not None and catheter.row_mm is None else []
+    return scale, [*scale.contradictions, *missed]
+
+
+def _paths(
+    tree: VesselTree, attenuation: np.ndarray, mask: np.ndarray, scale: Scale, options: Options
+) -> tuple[list[MeasuredPath], list[str]]:
+    """What was measured, and what is to be said of it."""
+    from ..vessels.diameters import measure_widths
+    from ..vessels.stenosis import find_lesions, narrowest
+    from ..vessels.treelesions import tree_lesions
+
+    if options.ends is None:
+        found = [part for part in tree_lesions(tree, attenuation, mask) if part[0].length >= SHORTEST]
+        if not found and any(catheter for *_, catheter in tree.graph.edges(data="catheter")):
+            raise DataError("all that was found is taken for a catheter; a path between two points is measured anyway.")
+        if not found:
+            raise DataError("the vessels are too short to be measured.")
+        said = [] if any(lesions for *_, lesions in found) else ["No narrowing was found on the tree."]
+        return _told(found), said
+    path = tree.path(*options.ends, snap=SNAP)
+    widths = measure_widths(attenuation, mask, path, tree)
+    reference = _reference(options, scale)
+    lesions = list(find_lesions(widths, reference))
+    said = list(path.messages)
+    if not lesions:
+        said.append("No narrowing stands out on the path; its narrowest place is told.")
+        place = narrowest(widths, reference)
+        lesions = [] if place is None else [replace(place, rank=1)]
+    return [MeasuredPath(1, "ends", widths, tuple(lesions), path.messages)], said
+
+
+def _told(found: Sequence[tuple[VesselPath, Widths, Sequence[Lesion]]]) -> list[MeasuredPath]:
+    """The longest path, then those with lesions, by the rank of their first."""
+    longest = max(range(len(found)), key=lambda index: found[index][0].length)
+    ranked = sorted(
+        (index for index in range(len(found)) if found[index][2] and index != longest),
+        key=lambda index: min(lesion.rank for lesion in found[index][2]),
+    )
+    return [
+        MeasuredPath(
+            place + 1, "longest" if index == longest else "tree", found[index][1], tuple(found[index][2]),
+            tuple(found[index][0].messages),
+        )
+        for place, index in enumerate([longest, *ranked])
+    ]  # fmt: skip
+
+
+def _reference(options: Options, scale: Scale) -> float | None:
+    """The user's reference diameter in pixels."""
+    if options.reference is None:
+        return None
+    value, unit = options.reference
+    if unit == "px":
+        return value
+    if scale.row_mm is None or scale.column_mm is None:
+        raise UsageError(
+            f"A reference diameter of {value:g} mm needs the size of a pixel: --mm-per-pixel, or --catheter-french."
+        )
+    return value / math.sqrt(scale.row_mm * scale.column_mm)
