@@ -17,7 +17,7 @@ from .frames import FrameError, Orientation, checked_size, luminance, network_dt
 
 __all__ = [
     "FrameSource", "current_index", "describe", "frame_node", "image_time", "orientation", "read_frame",
-    "shown_range", "slice_in_view", "still_valid",
+    "shown_range", "slice_in_view", "still_valid", "world_to_ijk",
 ]  # fmt: skip
 
 PARALLEL = 0.999
@@ -217,13 +217,13 @@ def slice_in_view(volume: Any) -> int:
     views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
     views.sort(key=lambda view: (view.GetLayoutName() not in shown_in, view.GetLayoutName() != "Red"))
     count = volume.GetImageData().GetDimensions()[2]
-    world_to_ijk = _world_to_ijk(volume)
-    ijk_to_world = np.linalg.inv(world_to_ijk)
+    to_ijk = world_to_ijk(volume)
+    ijk_to_world = np.linalg.inv(to_ijk)
     normal = np.cross(ijk_to_world[:3, 0], ijk_to_world[:3, 1])
     for view in views:
         to_world = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())
         cosine = to_world[:3, 2] @ normal / np.linalg.norm(to_world[:3, 2]) / np.linalg.norm(normal)
-        index = int(np.floor((world_to_ijk @ to_world[:, 3])[2] + 0.5))
+        index = int(np.floor((to_ijk @ to_world[:, 3])[2] + 0.5))
         if abs(cosine) >= PARALLEL and 0 <= index < count:
             return index
     raise FrameError(
@@ -233,7 +233,12 @@ def slice_in_view(volume: Any) -> int:
     )
 
 
-def _world_to_ijk(volume: Any) -> np.ndarray:
+def world_to_ijk(volume: Any) -> np.ndarray:
+    """(4, 4), from world coordinates to the volume's array (i, j, k), parent transforms applied.
+
+    Raises:
+        FrameError: under a transform that bends.
+    """
     world_to_volume = vtk.vtkMatrix4x4()
     parent = volume.GetParentTransformNode()
     if parent is not None:

@@ -16,6 +16,7 @@ from .frames import FrameError
 from .installation import Installation, InstallationDeclined, InstallationError
 from .job import JobError, Progress, Request, State, Summary
 from .logic import CASRSegmentationLogic
+from .measure_panel import MeasurePanel
 from .node_scale import ATTRIBUTE, node_scale, set_pixel_size
 from .parameters import CASRSegmentationParameterNode, Frames, chosen_frames
 from .sources import FrameSource, describe, orientation
@@ -46,6 +47,10 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = CASRSegmentationLogic()
         self.installation = Installation()
+        self.measure = MeasurePanel(
+            self.ui, self._request, lambda: self.installation.ensure(),
+            lambda text, details: slicer.util.errorDisplay(text, detailedText=details),
+        )  # fmt: skip
         self.ui.deviceComboBox.addItems(list(settings.DEVICES))
         self._show_settings()
         self._connect()  # last, so that filling the widgets changes no setting
@@ -57,6 +62,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
     def cleanup(self) -> None:
         if self.logic is not None:
             self.logic.cancel()
+            self.measure.close()
         self._release_parameter_node()
         self.removeObservers()
 
@@ -158,6 +164,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
         )
         ui.progressBar.visible = busy
         ui.statusLabel.text = self._status
+        self.measure.refresh(source, busy)
 
     def _describe(self, source: FrameSource) -> str:
         size = _("{columns} x {rows} pixels").format(columns=source.columns, rows=source.rows)

@@ -290,7 +290,7 @@ def test_missing_and_damaged_files(recorder: Recorder, angiogram: np.ndarray, tm
     [
         ("{", "is not JSON"),
         ("[]", "no entry 'command'"),
-        ('{"command": "dance", "folder": "x"}', "known are segment, refine, quit"),
+        ('{"command": "dance", "folder": "x"}', "known are segment, refine, measure, quit"),
         ('{"command": "segment"}', "folder is None"),
         ('{"command": "refine", "folder": "x", "index": "0"}', "index is '0'"),
     ],

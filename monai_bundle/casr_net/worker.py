@@ -17,10 +17,11 @@ For each frame ``mask_<index>.npy`` (uint8, 0 or 1) and ``probability_<index>.np
 shape (rows, columns) are written there under a temporary name and renamed, and then a message goes to standard output.
 Messages are JSON objects, one a line, with the key ``event``: hello (with ``protocol``, the number that the caller
 compares with its own), loaded, warning, rule (how grey values are made), frame (with ``error`` and ``kind`` if that
-frame failed; the others go on), refined, done, error (that command has come to nothing). Whatever libraries print, and
-tracebacks, go to standard error. Commands: ``segment`` (folder), ``refine`` (folder, index, threshold, refine: the mask
-anew from the stored probability map; the network is not needed), ``quit``; an ``id`` in a command comes back in its
-messages.
+frame failed; the others go on), refined, measured, done, error (that command has come to nothing). Whatever libraries
+print, and tracebacks, go to standard error. Commands: ``segment`` (folder), ``refine`` (folder, index, threshold,
+refine: the mask anew from the stored probability map; the network is not needed), ``measure`` (folder with one frame,
+see :mod:`casr_net.report.frame_job`; the answer ``measured`` holds the ``analysis``), ``quit``; an ``id`` in a command
+comes back in its messages.
 
 Exit code 0: done, single frames may have failed; 1: data, 2: usage, as everywhere; 3: the parent has gone, or the
 process that the environment variable CASR_PARENT_PID names.
@@ -32,7 +33,6 @@ import json
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +43,7 @@ import numpy as np
 from . import __version__
 from .errors import DataError, UsageError, shown
 from .inference.bundle import expected_error
+from .inference.failures import told
 from .inference.frame_jobs import checked_flag, checked_threshold, load_array, read_job, store_array
 
 if TYPE_CHECKING:
@@ -54,8 +55,6 @@ __all__ = ["PROTOCOL", "FrameWorker", "main"]
 
 PROTOCOL = 2
 """Number of the protocol above; 0.3.0 and before had none. A change that an older caller cannot read takes the next."""
-
-_DETAILS = 4000  # characters of a traceback
 
 
 class FrameWorker:
@@ -98,8 +97,10 @@ class FrameWorker:
             self.segment(Path(folder))
         elif command["command"] == "refine":
             self.refine(Path(folder), command.get("index"), command.get("threshold"), command.get("refine"))
+        elif command["command"] == "measure":
+            self.measure(Path(folder))
         else:
-            raise UsageError(f"command is {shown(command['command'])}; known are segment, refine, quit.")
+            raise UsageError(f"command is {shown(command['command'])}; known are segment, refine, measure, quit.")
 
     def segment(self, folder: Path) -> None:
         """Do the job in a folder. A frame that fails, for whatever reason, costs no other.
@@ -158,6 +159,25 @@ class FrameWorker:
             seconds=round(time.perf_counter() - mark, 4),
         )  # fmt: skip
 
+    def measure(self, folder: Path) -> None:
+        """Measure the vessels of one frame.
+
+        Raises:
+            CASRError: when the folder makes no sense, or nothing can be measured.
+        """
+        from .report.frame_job import measure_frame
+
+        mark = time.perf_counter()
+        job = read_job(folder)
+
+        def segmenter() -> Segmenter:
+            loaded = self._loaded(job.device)
+            loaded.refinement = self._refinement(job.threshold, job.refine)
+            return loaded
+
+        analysis = measure_frame(job, segmenter)
+        self._send(event="measured", analysis=analysis, seconds=round(time.perf_counter() - mark, 4))
+
     def _loaded(self, device: str) -> Segmenter:
         if self._segmenter is None or device != self._asked_device:
             mark = time.perf_counter()
@@ -202,33 +222,6 @@ class FrameWorker:
 
     def _send(self, **message: Any) -> None:
         self._send_message(message if self._id is None else {**message, "id": self._id})
-
-
-def told(error: Exception) -> dict[str, str]:
-    """Kind and text, one line, of an error; of one that nobody expected also ``details``, its traceback (cut), which
-    goes to standard error as well."""
-    known = expected_error(error)
-    if known is not None:
-        return {"kind": type(known).__name__, "text": str(known)}
-    if _lacks_memory(error):
-        return {"kind": "MemoryError", "text": "The computer's memory does not suffice."}
-    kind = type(error).__name__
-    details = "".join(traceback.format_exception(error))
-    sys.stderr.write(details)
-    reason = shown(" ".join(str(error).split()), 200)
-    text = f"The worker failed unexpectedly ({kind}: {reason}); its log tells where."
-    if len(details) > _DETAILS:
-        details = f"{details[: _DETAILS // 2]}\n...\n{details[-_DETAILS // 2 :]}"
-    return {"kind": kind, "text": text, "details": details}
-
-
-def _lacks_memory(error: BaseException | None) -> bool:
-    """Python's own error, which MONAI wraps in one of its own, or that of torch, which has no class for it."""
-    while error is not None:
-        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _command(line: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ __all__ = [
     "MIN_SIDE",
     "ArrayFrames",
     "FrameSource",
+    "MirroredFrames",
     "Opened",
     "PlainFrames",
     "check_extent",
@@ -111,6 +112,25 @@ class ArrayFrames:
 
     def close(self) -> None:
         self._pixels = self._pixels[..., :0]
+
+
+class MirroredFrames:
+    """Frames of another source, mirrored.
+
+    Args:
+        source: the frames.
+        along, across: mirrored along X, along Y.
+    """
+
+    def __init__(self, source: FrameSource, along: bool, across: bool) -> None:
+        self._source, self._along, self._across = source, along, across
+        self.count, self.samples, self.size, self.dtype = source.count, source.samples, source.size, source.dtype
+
+    def frame(self, index: int) -> np.ndarray:
+        return self._source.frame(index)[:, :: -1 if self._along else 1, :: -1 if self._across else 1]
+
+    def close(self) -> None:
+        self._source.close()
 
 
 class PlainFrames:

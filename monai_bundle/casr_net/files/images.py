@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from ..errors import CASRError, DataError, shown
-from .frames import MAX_SIDE, MIN_SIDE, ArrayFrames, Opened
+from .frames import MAX_SIDE, MIN_SIDE, ArrayFrames, MirroredFrames, Opened
 from .geometry import LPS_TO_RAS
 from .intensity import Attenuation, Display, GreyRule, attenuation, choose_rule, luminance
 from .kinds import absence, kind_of
@@ -75,6 +76,14 @@ class Angiogram:
         pixels = frames.transpose(2, 1, 0)[None]
         bits = 8 if frames.dtype == np.uint8 else 0
         return cls(Path(name), Opened(ArrayFrames(pixels), "array", LPS_TO_RAS.copy(), bits), window)
+
+    def mirrored(self, along: bool, across: bool) -> Angiogram:
+        """The same file as a viewer shows it that mirrors it, along X or across (along Y). Shown grey and attenuation
+        are those of the file; the affine, which would have to be another one, is that of an array without geometry."""
+        turned = replace(
+            self._opened, source=MirroredFrames(self._opened.source, along, across), affine=LPS_TO_RAS.copy()
+        )
+        return Angiogram(self.path, turned, self._wanted)
 
     @property
     def frames(self) -> int:

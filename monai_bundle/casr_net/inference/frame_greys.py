@@ -66,6 +66,28 @@ class FrameGreys:
         self._note(self._frames, None, place)
         return grey, None
 
+    def angiogram(self, place: int) -> tuple[Angiogram, int]:
+        """What a frame of the job is to be measured on, standing as the viewer shows it, and the number of the frame
+        there: the file, whose header may state a scale and whose pixels may be proportional to the absorber; or the
+        frames themselves, where :meth:`frame` takes those.
+
+        Raises:
+            DataError: as :meth:`frame`.
+        """
+        _, source = self.frame(place)
+        number = self._job.source_frames[place] if source is not None else place
+        turn = (
+            None if source is None or self._file is None else self._shows(self._file, self._job.frames[place].T, number)
+        )
+        if (
+            self._file is None
+            or turn is None
+            or (self._job.inverted and _falls(self._job.frames[place].T, self._file.grey(number)[turn]))
+        ):
+            return self._frames, place
+        along, across = (axis.step == -1 for axis in turn)
+        return (self._file.mirrored(along, across) if along or across else self._file), number
+
     def _open(self, source: Path) -> None:
         try:
             self._file = read_angiogram(source)
