@@ -9,6 +9,8 @@ __all__ = ["dense_flow", "grey_levels", "vessel_motion", "warp"]
 
 LEAST = 60
 """Vessel pixels from which on their motion says something. Our choice."""
+MOST_GROWTH = 0.15
+"""Largest change of a tree's size between frames; a heart changes by a few per cent, more is a wrong flow."""
 
 
 def grey_levels(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
@@ -56,7 +58,7 @@ def vessel_motion(flow: np.ndarray, vessels: np.ndarray) -> tuple[float, float]:
 
     Returns:
         the mean displacement in pixels, the median of the rest taken off (a table or a breath that moves all is none);
-        and the logarithm of the growth since the frame before, by a least squares fit. NaN where few vessels are seen.
+        and the logarithm of the growth since the frame before, by a least squares fit. NaN where few vessels are seen, the growth also where it is beyond belief.
     """
     if vessels.sum() < LEAST or vessels.all():
         return float("nan"), float("nan")
@@ -65,4 +67,4 @@ def vessel_motion(flow: np.ndarray, vessels: np.ndarray) -> tuple[float, float]:
     place = np.argwhere(vessels)[:, ::-1].astype(float)  # along the last axis first, as the flow
     place -= place.mean(axis=0)
     growth = -float((place * (moved - moved.mean(axis=0))).sum() / max((place**2).sum(), 1e-12))
-    return float(np.hypot(*(moved - rest).T).mean()), growth
+    return float(np.hypot(*(moved - rest).T).mean()), growth if abs(growth) <= MOST_GROWTH else float("nan")

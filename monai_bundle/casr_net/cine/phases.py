@@ -16,7 +16,7 @@ CONSTANT = 0.8
 """The same where the length hardly changes: a catheter that was not told from the artery must not pass for a tree."""
 RISE = 0.5
 """Least change, as a share of the longest, from which on it is one and not the network's unrest."""
-HIGH, LOW, NOISE = 0.25, 0.06, 3.0
+HIGH, LOW, NOISE = 0.25, 0.03, 3.0
 """A frame has contrast from the length base + HIGH (top - base) on; the frames that lead to it, or follow, from
 base + LOW (top - base), or NOISE standard deviations of the frames without contrast. Our choice, see docs/cine.md."""
 RUN = 2

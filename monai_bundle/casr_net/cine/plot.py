@@ -63,14 +63,14 @@ def draw_curve(curve: ContrastCurve, key_frames: Sequence[int] = ()) -> str:
         for share in (0.0, 0.5, 1.0):
             y = round(bottom - (bottom - TOP) * share, 1)
             parts.append(f'<text class="{name}" x="{place}" y="{y + 4}" text-anchor="{anchor}">{share * top:g}</text>')
-        parts.append(f'<text class="{name}" x="{place}" y="{TOP - 14}" text-anchor="{anchor}">{unit}</text>')
+        edge, side = (4, "start") if name == "l" else (WIDTH - 4, "end")
+        parts.append(f'<text class="{name}" x="{edge}" y="{TOP - 14}" text-anchor="{side}">{unit}</text>')
         dash = ' stroke-dasharray="5 3"' if name == "c" else ""
         heights = bottom - (bottom - TOP) * np.clip(values / top, 0, 1)
         for line in _lines(curve.frames, heights):
             points = " ".join(f"{across(frame)},{round(height, 1)}" for frame, height in line)
-            parts.append(
-                f'<polyline class="{name}" fill="none" stroke-width="2" stroke-linecap="round"{dash} points="{points}"/>'
-            )
+            how = f'fill="none" stroke-width="2" stroke-linecap="round"{dash}'
+            parts.append(f'<polyline class="{name}" {how} points="{points}"/>')
     for frame in key_frames:
         x = across(frame)
         parts.append(f'<path class="k" d="M{x} {TOP}V{bottom}" stroke-width="1.5" stroke-dasharray="2 2"/>')
@@ -116,4 +116,4 @@ def _round_up(value: float) -> float:
     if value <= 0:
         return 1.0
     power = 10.0 ** np.floor(np.log10(value))
-    return float(next(step * power for step in (1, 2, 4, 5, 10) if step * power >= value * (1 - 1e-9)))
+    return float(next(step * power for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * power >= value * (1 - 1e-9)))

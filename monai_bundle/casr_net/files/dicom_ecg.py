@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -100,7 +101,7 @@ def _curve(data: Dataset) -> Electrocardiogram | None:
     return None
 
 
-def _value(data: Dataset, group: int, element: int) -> object:
+def _value(data: Dataset, group: int, element: int) -> Any:
     tag = Tag(group, element)
     return data[tag].value if tag in data else None
 
