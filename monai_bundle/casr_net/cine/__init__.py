@@ -8,7 +8,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "contrast": ["ContrastMeter", "contrast_curve"],
         "curve": ["PHASES", "ContrastCurve"],
+        "fusion": ["fused_maps"],
         "keyframes": ["KeyFrame", "key_frames"],
+        "selection": ["KeyFrameSelection"],
         "survey": ["survey"],
     },
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -31,8 +32,8 @@ def checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
         UsageError: unless they are one to three numbers in (0, 1], none larger than the one before.
     """
     numbers = all(isinstance(weight, (int, float)) and not isinstance(weight, bool) for weight in weights)
-    falling = numbers and all(later <= sooner for sooner, later in zip(weights, weights[1:], strict=False))
-    if not (1 <= len(weights) <= 3 and falling and 0 < min(weights) and max(weights) <= 1):
+    falling = numbers and all(later <= sooner for sooner, later in pairwise(weights))
+    if not (1 <= len(weights) <= 3 and falling and min(weights) > 0 and max(weights) <= 1):
         raise UsageError(f"fusion weights are {shown(list(weights))}; expected 1 to 3 falling numbers in (0, 1].")
     return tuple(float(weight) for weight in weights)
 
