@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probability", action="store_true", help="also write the 8-bit probability map")
     parser.add_argument("--no-refine", action="store_true", help="leave stage 3, contour refinement, out")
     parser.add_argument(
+        "--key-frames", type=int, metavar="N", help="of each cine only the N best frames, end-diastolic ones first"
+    )
+    parser.add_argument(
         "--flat", action="store_true", help="leave the sub-folders of an INPUT folder out of the output"
     )
     parser.add_argument(
@@ -45,6 +48,13 @@ def run(options: argparse.Namespace) -> int:
     # Checked before the seconds that MONAI takes to import.
     files = config_files(options.config)
     window = checked_window(options)
+    if options.key_frames is not None and options.key_frames < 1:
+        raise UsageError(f"--key-frames is {options.key_frames}; at least 1 is needed.")
+    if options.key_frames is not None and options.format not in ("png", "seg"):
+        raise UsageError(
+            f"--key-frames cannot be written as {options.format}: a stack of some frames would not tell which; use "
+            "--format png."
+        )
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: exists and is no folder.")
@@ -59,17 +69,21 @@ def run(options: argparse.Namespace) -> int:
     parser = load_parser(
         files[1:], inputs=options.input, output_dir=options.output, format=options.format, overlay=options.overlay,
         probability=options.probability, refine=not options.no_refine, overwrite=options.overwrite,
-        device_name=options.device, flat=options.flat, **chosen,
+        device_name=options.device, flat=options.flat, key_frames=options.key_frames,
+        config_overlays=files[1:], **chosen,
     )  # fmt: skip
-    dataset = build(parser, "dataset")
+    from tqdm import tqdm
+
+    # Where nobody watches, in a log, there is none.
+    hidden = True if options.quiet else None
+    with tqdm(desc="contrast", unit="frame", disable=hidden or (None if options.key_frames else True)) as bar:
+        build(parser, "select").progress = lambda path, done, total: bar.update()
+        dataset = build(parser, "dataset")
     report = build(parser, "report")
     if not dataset.data:
         return int(run_inference(None, dataset, report).exit_code)
     evaluator = build(parser, "evaluator")
 
-    from tqdm import tqdm
-
-    # Where nobody watches, in a log, there is none.
-    with tqdm(total=len(dataset.data), desc="frames", unit="frame", disable=True if options.quiet else None) as bar:
+    with tqdm(total=len(dataset.data), desc="frames", unit="frame", disable=hidden) as bar:
         report.progress = bar.update
         return int(run_inference(evaluator, dataset, report).exit_code)

@@ -21,6 +21,7 @@ except ImportError:  # pydicom 2.4, which MONAI Label 0.8.5 needs
 
 from ..errors import DataError, shown
 from .dicom_display import display_of, has_own_displays, is_monochrome1, numbers
+from .dicom_ecg import electrocardiogram
 from .dicom_frames import DicomFrames, read_header
 from .frames import FrameSource, Opened
 from .geometry import LPS_TO_RAS
@@ -149,7 +150,7 @@ def _affine(data: Dataset) -> tuple[np.ndarray, list[str]]:
 
 
 def _header(data: Dataset) -> dict[str, Any]:
-    """What later steps ask for, by DICOM keyword; attributes that are absent or damaged are left out."""
+    """What later steps ask for, by DICOM keyword, and "Electrocardiogram"; what is absent or damaged is left out."""
     header: dict[str, Any] = {}
     for name in _TEXTS:
         if text(data, name):
@@ -157,7 +158,10 @@ def _header(data: Dataset) -> dict[str, Any]:
     for name in _NUMBERS:
         values = numbers(data, name)
         if values and all(math.isfinite(value) for value in values):
-            header[name] = values if name.endswith("Spacing") else values[0]
+            header[name] = values if name.endswith("Spacing") or name in _LISTS else values[0]
+    lead = electrocardiogram(data)
+    if lead is not None:
+        header["Electrocardiogram"] = lead
     return header
 
 
@@ -165,5 +169,6 @@ _TEXTS = ("SOPClassUID", "SOPInstanceUID", "Modality", "PixelSpacingCalibrationT
 _NUMBERS = (
     "PixelSpacing", "ImagerPixelSpacing", "DistanceSourceToDetector", "DistanceSourceToPatient",
     "EstimatedRadiographicMagnificationFactor", "FrameTime", "CineRate", "PositionerPrimaryAngle",
-    "PositionerSecondaryAngle", "BitsStored",
+    "PositionerSecondaryAngle", "BitsStored", "FrameDelay", "FrameTimeVector", "RWavePointer", "RWaveTimeVector",
 )  # fmt: skip
+_LISTS = ("FrameTimeVector", "RWavePointer", "RWaveTimeVector")

@@ -14,6 +14,7 @@ __all__ = [
     "VOLUME",
     "ResultName",
     "as_text",
+    "curve_name",
     "frame_label",
     "is_hidden",
     "is_result",
@@ -80,6 +81,16 @@ def result_name(source: str, frame: int | None, kind: str, ending: str) -> str:
         ending: with or without a dot in front.
     """
     return f"{frame_label(source, frame)}_{kind}.{ending.removeprefix('.')}"
+
+
+def curve_name(source: str, ending: str) -> str:
+    """What the contrast curve of a cine is called, such as ``run1_contrast.json``; no image is called so.
+
+    Args:
+        source: the cine's name without its ending; it may have folders in front.
+        ending: with or without a dot in front.
+    """
+    return f"{source}_contrast.{ending.removeprefix('.')}"
 
 
 def split_result(stem: str) -> ResultName | None:

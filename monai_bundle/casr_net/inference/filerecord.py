@@ -20,11 +20,13 @@ class FileRecord:
         path: of the file, as it was given or found.
         name: of its results, without ending.
         frames: in the file; 0 where it could not be opened.
+        asked: frames that the user wants the results of; None: all.
         wanted: frames that this run is to segment.
         before: frames whose results were there already.
         done: frames that this run has segmented.
         failed: frame, from 0, to what is wrong with it.
-        source: what it is told by and how it was shown: format, columns, rows, bytes, modified, sha256, grey.
+        source: what it is told by and how it was shown: format, columns, rows, bytes, modified, sha256, grey; of
+            a cine of which only key frames are asked for, also key_frames and contrast.
         warnings: lines without the path.
         empty, clipped: frames without a vessel, and those of which the grey range clips more than half.
         error: what is wrong with the file, or with frames of it.
@@ -34,6 +36,7 @@ class FileRecord:
     path: str
     name: str = ""
     frames: int = 0
+    asked: int | None = None
     wanted: int = 0
     before: int = 0
     done: int = 0

@@ -158,10 +158,9 @@ class RunReport:
         """Note a result of a frame, or the stack that its file ends with."""
         stack = kind == "mask" and path.suffix != ".png"
         self._outputs[self.record.key(path)] = {
-            "run": self.run["number"],
             "input": as_text(item["path"]),
             "kind": kind,
-            "frame": item["frame"] if item["frames"] > 1 and not stack else None,
+            "frame": item["frame"] if item["frames"] > 1 and not stack and kind != "contrast" else None,
         }
 
     def frame_done(self, item: dict[str, Any], seconds: float = 0.0) -> None:
@@ -203,7 +202,9 @@ class RunReport:
         """Write how far the run has come."""
         if self.run["number"]:
             begun = time.perf_counter()
-            self.record.update(self._current(), self._outputs)
+            # What was written before the run began, such as curves, gets its number here.
+            number = self.run["number"]
+            self.record.update(self._current(), {key: {"run": number, **made} for key, made in self._outputs.items()})
             self._outputs = {}
             self._saved = time.perf_counter()
             self._cost = self._saved - begun
@@ -228,7 +229,7 @@ class RunReport:
     def _frames(self) -> dict[str, int]:
         files = self.files.values()
         return {
-            "expected": sum(record.frames for record in files),
+            "expected": sum(record.frames if record.asked is None else record.asked for record in files),
             "before": sum(record.before for record in files),
             "done": sum(record.done for record in files),
             "failed": sum(len(record.failed) for record in files),

@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,23 @@ MUCH = 0.5
 """Share of the exposed field that may be black or white by the grey range before it is said. Our choice."""
 
 
-def wanted_items(inputs: Inputs, writer: ResultWriter, report: RunReport) -> list[dict[str, Any]]:
+Select = Callable[[list[dict[str, Any]], RunReport], list[dict[str, Any]]]
+
+
+def wanted_items(
+    inputs: Inputs, writer: ResultWriter, report: RunReport, select: Select | None = None
+) -> list[dict[str, Any]]:
     """Frames that are to be segmented: all that lack a result, or all where results are to be replaced.
 
     Refused before any work: files that would write to the same place as another one, or over an input; and files with
     results that were made otherwise, by other settings, other weights or from another input, or nobody knows how; and
     files whose masks the format cannot hold.
+
+    Args:
+        inputs: what was found.
+        writer, report: of the run.
+        select: leaves some of the frames of a file, such as :class:`casr_net.cine.KeyFrameSelection`; None leaves all.
+            An error of ours that it raises costs the file.
 
     Raises:
         DataError: when the output folder cannot be written to.
@@ -53,6 +64,9 @@ def wanted_items(inputs: Inputs, writer: ResultWriter, report: RunReport) -> lis
         items = list(group)
         try:
             _check_places(items, writer, taken, sources)
+            if select is not None:
+                items = select(items, report)
+                report.files[path].asked = len(items)
             missing = _missing(items, writer, report)
             if missing:
                 writer.expect(items)

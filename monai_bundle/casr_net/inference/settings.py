@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, shown
-from ..files.frames import MAX_SIDE, MIN_SIDE
+from ..files.frames import MAX_FRAMES, MAX_SIDE, MIN_SIDE
 
 __all__ = ["SETTINGS", "check_keys", "check_settings", "check_shape"]
 
@@ -57,6 +57,11 @@ SETTINGS: dict[str, tuple[Test, str]] = {
     "window": (
         lambda value: value is None or _is_window(value),
         "null, or a list of centre and width, two numbers of which the second is above 0",
+    ),
+    "config_overlays": (_is_list_of(_is_path), "a list of paths"),
+    "key_frames": (
+        lambda value: value is None or (_is_whole(value) and 1 <= value <= MAX_FRAMES),
+        f"null, or a whole number from 1 to {MAX_FRAMES}",
     ),
     "network_size": (
         lambda value: _is_whole(value) and MIN_SIDE <= value <= MAX_SIDE,
