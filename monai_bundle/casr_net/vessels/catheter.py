@@ -38,8 +38,10 @@ ONWARD = 35.0
 BRANCHES = 0.004
 """Most of such nodes, per pixel: other vessels may lie across a catheter; one is always allowed."""
 WIDER, WIDEST = 1.05, 0.9
-"""The artery beyond the tip is wider than the catheter, at least by this factor, and wider than this share of all else
-in the tree: it is the first stretch of it. Beyond an artery that leaves the image, wider ones follow upstream."""
+"""The artery beyond the tip is wider than the catheter, at least by this factor, and at least about as wide as this
+share of all else in the tree: it is its first stretch. Beyond an artery that leaves the image come wider ones."""
+SLACK, SLACK_PIXELS = 1.25, 0.5
+"""What counts as about as wide: this factor, or so many pixels more."""
 ROOT, FORWARD = 0.35, 0.08
 """How much worse than the best other end a catheter's may be as a root: in the sum, or in the second number alone, of
 :func:`casr_net.vessels.roots.rate_roots`. A catheter may be thinner than any artery, but the tree lies ahead of it."""
@@ -87,7 +89,9 @@ def mark_catheter(net: Net, field: np.ndarray) -> int | None:
             if len(net.arms[node]) != 1 or inside[tuple(at)] > MARGIN:
                 continue
             run = _run(net, net.arms[node][0])
-            if (best is not None and run.length <= best.length) or not _looks_like_one(net, run, part, max(field.shape)):
+            if best is not None and run.length <= best.length:
+                continue
+            if not _looks_like_one(net, run, part, max(field.shape)):
                 continue
             tip = np.floor(net.outward(run.last)[0][run.index] + 0.5).astype(int)
             if inside[tuple(np.clip(tip, 0, limit))] < INWARD * MARGIN:
@@ -110,7 +114,8 @@ def _looks_like_one(net: Net, run: Run, part: list[int], side: int) -> bool:
     if not keys:
         return True
     radii = np.concatenate([net.edges[key].radii for key in keys])
-    return run.beyond >= WIDER * run.radius and float((radii <= run.beyond).mean()) >= WIDEST
+    as_wide = radii <= max(SLACK * run.beyond, run.beyond + SLACK_PIXELS)
+    return run.beyond >= WIDER * run.radius and float(as_wide.mean()) >= WIDEST
 
 
 def _run(net: Net, start: Arm) -> Run:
