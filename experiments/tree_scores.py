@@ -46,9 +46,11 @@ class TreeScore:
     """Sums over images."""
 
     branches: Hits = field(default_factory=Hits)
+    branches_at_hidden_ends: int = 0
     ends: Hits = field(default_factory=Hits)
     crossings: Hits = field(default_factory=Hits)
     crossings_sure: Hits = field(default_factory=Hits)
+    places: Hits = field(default_factory=Hits)
     roots: list[bool] = field(default_factory=list)
     ways: list[float] = field(default_factory=list)
     distances: list[np.ndarray] = field(default_factory=list)
@@ -57,9 +59,11 @@ class TreeScore:
         ways, distance = np.array(self.ways), np.concatenate(self.distances)
         return {
             "branch_points": self.branches.summary(),
+            "false_branch_points_where_a_vessel_ends_behind_another": self.branches_at_hidden_ends,
             "ends": self.ends.summary(),
             "crossings": self.crossings.summary(),
             "crossings_without_doubtful": self.crossings_sure.summary(),
+            "places_of_crossings": self.places.summary(),
             "roots_found": round(float(np.mean(self.roots)), 4),
             "roots": len(self.roots),
             "ways": len(ways),
@@ -82,11 +86,15 @@ def score_tree(tree: VesselTree, truth: TreeTruth, score: TreeScore) -> None:
     """Add one image.
 
     A branch point is right within 8 pixels of the stretch of the parent over which the branch leaves it, an end within
-    8 pixels of a true end. A crossing is right near any place where vessels overlap; found are those where centre lines
-    cross. The way to a true end is right where the tree's path from its root to the nearest leaf runs along the true
-    vessels from the ostium: within their radius + 3 pixels.
+    8 pixels of a true end. A crossing is right near any place where vessels overlap. Found are true crossings, each by
+    one of its own, and places of crossings, where any is enough. The way to a true end is right where the tree's path
+    from its root to the nearest leaf runs along the true vessels from the ostium: within their radius + 3 pixels.
     """
-    _add(score.branches, tree.nodes("branch"), truth.branches)
+    branches = tree.nodes("branch")
+    _add(score.branches, branches, truth.branches)
+    if len(truth.hidden) and len(branches):
+        away = _distances(branches, truth.branches).min(axis=1, initial=np.inf) > REACH
+        score.branches_at_hidden_ends += int((KDTree(truth.hidden).query(branches[away])[0] <= REACH).sum())
     roots = {tuple(tree.position(root)) for root in tree.roots}
     ends = np.array([p for p in tree.nodes("end") if tuple(p) not in roots]).reshape(-1, 2)
     _add(score.ends, ends, [end[None] for end in truth.ends])
@@ -95,6 +103,14 @@ def score_tree(tree: VesselTree, truth: TreeTruth, score: TreeScore) -> None:
         found = tree.nodes("crossing", sure=sure)
         right = 0 if touching is None or not len(found) else int((touching.query(found)[0] <= REACH).sum())
         hits.add(len(found), right, len(truth.crossings), pair_up(_distances(found, truth.crossings)))
+    found = tree.nodes("crossing")
+    near = int((_distances(found, truth.places) <= REACH).any(axis=0).sum()) if len(found) else 0
+    score.places.add(
+        score.crossings.found - score.places.found,
+        score.crossings.found_right - score.places.found_right,
+        len(truth.places),
+        near,
+    )
     if truth.ostium is not None and tree.root is not None:
         score.roots.append(bool(np.hypot(*(tree.position(tree.root) - truth.ostium)) <= 2 * REACH))
     score.ways += _ways(tree, truth)

@@ -15,7 +15,9 @@ from scipy.spatial import KDTree
 __all__ = ["TreeTruth", "Vessel", "dense", "truth_of"]
 
 SHOWN = 4.0
-"""How far a branch must go beyond its parent's outline to be seen, in pixels."""
+"""How far a vessel must go beyond another's outline to be seen as branching from it or as crossing it, in pixels."""
+PLACE = 8.0
+"""Crossings nearer to each other than this are one place, in pixels: within a node's reach there is one node."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,11 @@ class TreeTruth:
     branches: of each branch point, the stretch (n, 2) of the parent's centre line over which the branch leaves it.
     ends: (n, 2), and the index of the vessel of each in ``end_of``; the ostium is not among them.
     crossings: of each, the stretch (n, 2) of one vessel over which it overlaps the other, which it leaves at both ends
-        of the stretch, on different sides.
+        of the stretch, on different sides. Each of its two ends shows beyond the other's outline: a vessel that stops
+        right behind another looks like its branch.
+    places: of each place, the stretches (n, 2) of the crossings that lie there together.
+    hidden: (n, 2), ends of vessels that lie behind another or hardly stick out of it, where a mask has what looks like
+        a branch point and is none.
     touching: (n, 2), places where vessels overlap without being parent and child at their branching: crossings, and
         vessels that pass side by side.
     ostium: (2,), None when it is not seen.
@@ -55,6 +61,8 @@ class TreeTruth:
     ends: np.ndarray
     end_of: list[int]
     crossings: list[np.ndarray]
+    places: list[np.ndarray]
+    hidden: np.ndarray
     touching: np.ndarray
     ostium: np.ndarray | None
 
@@ -74,7 +82,7 @@ def truth_of(truth: dict[str, Any], mask: np.ndarray) -> TreeTruth:
         mask: bool (X, Y), what is visible.
     """
     vessels = _vessels(truth["branches"], mask)
-    branches, ends, end_of = [], [], []
+    branches, ends, end_of, hidden = [], [], [], []
     trees = [KDTree(v.points) if len(v.points) else None for v in vessels]
     for index, vessel in enumerate(vessels):
         if vessel.exit >= len(vessel.points) - 2 * SHOWN:
@@ -85,13 +93,18 @@ def truth_of(truth: dict[str, Any], mask: np.ndarray) -> TreeTruth:
         others = [i for i in range(len(vessels)) if i != index and trees[i] is not None]
         end = vessel.points[-1]
         nearest = [trees[i].query(end) for i in others]  # type: ignore[union-attr]
+        if any(d <= vessels[i].radii[at] + SHOWN for i, (d, at) in zip(others, nearest, strict=True)):
+            hidden.append(end)
         if all(d > vessels[i].radii[at] + 1 for i, (d, at) in zip(others, nearest, strict=True)):
             ends.append(end)
             end_of.append(index)
     crossings, touching = _crossings(vessels, trees)
     trunk = np.array(truth["branches"][0]["points"][0])
     seen = len(vessels[0].points) > 0 and np.hypot(*(vessels[0].points[0] - trunk)) < 1
-    return TreeTruth(vessels, branches, np.reshape(ends, (-1, 2)), end_of, crossings, touching, trunk if seen else None)
+    return TreeTruth(
+        vessels, branches, np.reshape(ends, (-1, 2)), end_of, crossings, _places(crossings),
+        np.reshape(hidden, (-1, 2)), touching, trunk if seen else None,
+    )  # fmt: skip
 
 
 def _vessels(branches: list[dict[str, Any]], mask: np.ndarray) -> list[Vessel]:
@@ -150,11 +163,28 @@ def _crossings(vessels: list[Vessel], trees: list[KDTree | None]) -> tuple[list[
                     continue
                 if not 0 < index[after] < len(second.points) - 1:
                     continue
+                shown = 2 * SHOWN  # samples
+                if before - (0 if first.parent is None else first.exit) < shown or len(first.points) - after < shown:
+                    continue
                 if _side(first.points[before], second.points, index[before]) != _side(
                     first.points[after], second.points, index[after]
                 ):
                     crossings.append(first.points[before + 1 : after])
     return crossings, np.vstack(touching)
+
+
+def _places(crossings: list[np.ndarray]) -> list[np.ndarray]:
+    """Stretches of crossings, put together where they come near each other."""
+    trees = [KDTree(stretch) for stretch in crossings]
+    place = list(range(len(crossings)))
+    for one in range(len(crossings)):
+        for two in range(one):
+            if place[one] != place[two] and trees[one].query(crossings[two])[0].min() <= PLACE:
+                place = [place[two] if number == place[one] else number for number in place]
+    return [
+        np.vstack([stretch for stretch, other in zip(crossings, place, strict=True) if other == number])
+        for number in sorted(set(place))
+    ]
 
 
 def _side(point: np.ndarray, line: np.ndarray, index: int) -> bool:

@@ -184,6 +184,67 @@ EVERY_BORDER = """
     .........#...
     .........#...
 """
+# Two vessels side by side, without a loop: nothing tells them from a stem that parts at both ends.
+PARALLEL = """
+    #...................#
+    .#.................#.
+    ..#...............#..
+    ...###############...
+    ...###############...
+    ..#...............#..
+    .#.................#.
+    #...................#
+"""
+SHORT_CORE = """
+    #...........#
+    .#.........#.
+    ..#.......#..
+    ...#.....#...
+    ....#...#....
+    .....#.#.....
+    ......#......
+    ......#......
+    .....#.#.....
+    ....#...#....
+    ...#.....#...
+    ..#.......#..
+    .#.........#.
+    #...........#
+"""
+# The side line leaves the outline by two pixels, which is a spur of a vessel of 7 pixels, or by six.
+WIDE_SPUR = """
+    .........#...........
+    .........#...........
+    #####################
+    #####################
+    #####################
+    #####################
+    #####################
+    #####################
+    #####################
+    .....................
+"""
+WIDE_BRANCH = """
+    .........#...........
+    .........#...........
+    .........#...........
+    .........#...........
+    .........#...........
+    .........#...........
+    #####################
+    #####################
+    #####################
+    #####################
+    #####################
+    #####################
+    #####################
+    .....................
+"""
+BORDER = """
+    ############
+    ............
+    ............
+"""
 
 # name: picture, ends, branch points, crossings (doubtful ones in the same list), roots
 ANSWERS = {
@@ -201,6 +262,9 @@ ANSWERS = {
     "two trees": (TWO, [(1, 1), (3, 7), (9, 1), (11, 7)], [], [], 2),
     "gap": (GAP, [(1, 1), (19, 1)], [], [], 1),
     "aside": (ASIDE, [(1, 1), (8, 1), (11, 4), (19, 4)], [], [], 2),
+    "parallel": (PARALLEL, [(0, 0), (0, 7), (20, 0), (20, 7)], [(3, 3), (17, 3)], [], 1),
+    "short core": (SHORT_CORE, [(0, 0), (0, 13), (12, 0), (12, 13)], [], [(6, 6)], 2),
+    "border": (BORDER, [(0, 0), (11, 0)], [], [], 1),
     "single": (SINGLE, [(1, 1)], [], [], 1),
     "every border": (EVERY_BORDER, [(0, 5), (6, 0), (9, 9), (12, 5)], [(6, 5), (9, 5)], [], 1),
 }
@@ -290,6 +354,46 @@ def test_blunt_ends_do_not_fork_and_reach_the_outline() -> None:
     assert np.abs(np.array(places(tree, "end")) - [(1, 4), (19, 4)]).max() <= 1
     assert data["radius"] == 3.5
     assert data["length"] == pytest.approx(18, abs=1)
+
+
+def test_spur_of_a_wide_vessel_is_cut_and_a_branch_stays() -> None:
+    spur, branch = vessel_tree(drawn(WIDE_SPUR)), vessel_tree(drawn(WIDE_BRANCH))
+    assert [len(spur.nodes(kind)) for kind in ("end", "branch")] == [2, 0]
+    assert places(branch, "branch") == [(9, 9)]
+    assert (9, 0) in places(branch, "end")
+
+
+def catheter_picture(catheter: int, artery: int) -> str:
+    """A line from the left border, of the given width up to column 60, then of another, which forks at column 85."""
+    half = [(60, catheter // 2), (85, artery // 2)]
+    rows = []
+    for y in range(-40, 41):
+        row = "".join("#" if abs(y) <= next(h for end, h in half if x < end) else "." for x in range(85))
+        rows.append(row + "".join("#" if abs(abs(y) - x) <= 2 else "." for x in range(30)))
+    return "\n".join(rows)
+
+
+def test_catheter_is_the_even_line_from_the_border_into_a_wider_artery() -> None:
+    tree = vessel_tree(drawn(catheter_picture(5, 11)))
+    ((x, y),) = places(tree, "tip")
+    assert abs(x - 60) <= 6
+    assert y == 40
+    assert tree.root is not None
+    assert tuple(tree.position(tree.root)) == (x, y)
+    assert len(tree.nodes("branch")) == 1
+    marked = [data["points"] for *_, data in tree.graph.edges(data=True) if data["catheter"]]
+    assert [(points[:, 0].min(), points[:, 0].max()) for points in marked] == [(0, x)]
+
+
+@pytest.mark.parametrize(("first", "then"), [(5, 5), (11, 5)])
+def test_line_from_the_border_that_does_not_widen_is_an_artery(first: int, then: int) -> None:
+    assert places(vessel_tree(drawn(catheter_picture(first, then))), "tip") == []
+
+
+def test_line_along_the_border_is_no_catheter() -> None:
+    mask = np.zeros((100, 300), bool)
+    mask[3:8, :200] = True
+    assert places(vessel_tree(mask), "tip") == []
 
 
 def test_empty_mask_gives_an_empty_tree() -> None:
