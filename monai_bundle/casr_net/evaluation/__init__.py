@@ -6,6 +6,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "bootstrap": ["Difference", "case_values", "paired_difference"],
         "compare": ["evaluate_folders", "format_report"],
         "crossval": ["chosen", "next_unit", "run_plan"],
         "evidence": ["Workshop", "work"],
