@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "compare": ["evaluate_folders", "format_report"],
         "crossval": ["chosen", "next_unit", "run_plan"],
         "evidence": ["Workshop", "work"],
-        "heldout": ["evaluate_cases", "evaluate_stenoses", "recall_by_width", "summarise"],
+        "heldout": ["evaluate_cases", "evaluate_negatives", "evaluate_stenoses", "recall_by_width", "summarise"],
         "metrics": [
             "ClDiceMetric",
             "Counts",
