@@ -59,9 +59,7 @@ def make_negative(seed: int, size: int = 512) -> SyntheticAngiogram:
     if rng.random() < STERNAL:
         objects.append("sternal wires")
         for loop in _loops(rng, size):
-            depth = depth + _wire(
-                loop, rng.uniform(*STERNAL_RADIUS) * scene.scale, rng.uniform(*STERNAL_DEPTH), size
-            )
+            depth = depth + _wire(loop, rng.uniform(*STERNAL_RADIUS) * scene.scale, rng.uniform(*STERNAL_DEPTH), size)
     noise = np.random.default_rng([seed, 4])
     image = expose(noise, scene.detector, scene.still + scene.moving, depth, scene.collimator)
     truth = {"seed": seed, "size": size, "artery": scene.tree.artery, "projection": scene.projection,
