@@ -3,8 +3,8 @@
 python experiments/robustness.py --data ../shared/data --weights FILE [--config compact] --fold 0 \
     --output experiments/results/robustness_NAME.json [--count 20] [--arcade 200] [--negatives 20]
 
-Everything by the bundle's own inference; what is done is kept beside the output's name in --state, so that it goes on
-where it was stopped. --count images of each data set are perturbed; --groups images of each are taken for the subgroups.
+Everything by the bundle's own inference; what is done is kept in --state, so that it goes on where it was stopped.
+--count images of each data set are perturbed; --groups images of each are taken for the subgroups.
 """
 
 from __future__ import annotations

@@ -159,8 +159,8 @@ def main() -> None:
         how = f"fitted on half of fold {options.fold}'s patient groups, reported on the other half, both ways round; "
         how += "the stored fit is that on all of them, which nothing is reported for"
     record = {
-        "what": "probability of vessel against its frequency (ECE: 15 bins, pooled over all pixels at native size), and "
-        "the prediction of the refined mask's Dice from the probability map",
+        "what": "probability of vessel against its frequency (ECE: 15 bins, pooled over all pixels at native size), "
+        "and the prediction of the refined mask's Dice from the probability map",
         "how": how, "network": options.network, "tta": options.tta, "weights_sha256": used,
         "fit": {"platt": {"slope": round(fit.platt.slope, 4), "intercept": round(fit.platt.intercept, 4)},
                 "temperature": {"slope": round(fit.temperature.slope, 4), "intercept": 0.0},

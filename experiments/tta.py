@@ -72,8 +72,8 @@ def main() -> None:
             }
         results[dataset] = table
     record = {
-        "what": "mean probability of an image and its three mirror images against the image alone; native size, means of "
-        "the images, paired bootstrap over patient groups",
+        "what": "mean probability of an image and its three mirror images against the image alone; native size, means "
+        "of the images, paired bootstrap over patient groups",
         "network": options.network, "weights_sha256": sha256(options.weights), "fold": options.fold, "level": LEVEL,
         "samples": SAMPLES, "versions": package_versions(), "results": results,
         "mean_ece_of_images": {name: round(float(np.mean([r["ece"] for r in rows.values()])), 5)

@@ -20,9 +20,9 @@ PERTURBATIONS: dict[str, tuple[float, ...]] = {
     "jpeg": (50, 20, 10),
     "collimator": (0.1, 0.2),
 }
-"""Kinds and their levels. noise: standard deviation in grey values of 255; blur: sigma in pixels; contrast: factor of the
-distance to the image's mean; rotation: degrees about the centre; scale: factor of both sides; jpeg: quality; collimator:
-share of each side that turns black. Our choice."""
+"""Kinds and their levels. noise: standard deviation in grey values of 255; blur: sigma in pixels; contrast: factor of
+the distance to the image's mean; rotation: degrees about the centre; scale: factor of both sides; jpeg: quality;
+collimator: share of each side that turns black. Our choice."""
 
 
 def perturbed(
