@@ -23,7 +23,14 @@ from casr_net.inference.provenance import package_versions
 from casr_net.network.weights import sha256
 from casr_net.refinement.contours import RefinementParameters, refine
 from casr_net.uncertainty.platt import LogitCalibration, calibration_error, fit_calibration
-from casr_net.uncertainty.quality import FEATURES, QualityModel, fit_quality, quality_features, risk_coverage
+from casr_net.uncertainty.quality import (
+    FEATURES,
+    QualityModel,
+    fit_quality,
+    quality_features,
+    risk_coverage,
+    soft_dice_confidence,
+)
 from evidence_differences import groups_of
 from probabilities import maps
 
@@ -38,6 +45,7 @@ class Seen(NamedTuple):
     probability: np.ndarray
     reference: np.ndarray
     dice: float
+    promised: float
     features: np.ndarray
 
 
@@ -56,7 +64,8 @@ def collect(options: argparse.Namespace, weights: Path, fold: int, groups: dict[
         mask = refine(item.probability, RefinementParameters())
         features = quality_features(item.probability)
         quality = dice(mask, item.reference)
-        found.append(Seen(item.name, groups[item.name], item.probability, item.reference, quality, features))
+        promised = soft_dice_confidence(item.probability, mask)
+        found.append(Seen(item.name, groups[item.name], item.probability, item.reference, quality, promised, features))
     return found
 
 
@@ -88,11 +97,14 @@ def report(pairs: list[tuple[list[Seen], Fit]]) -> dict[str, Any]:
         }  # fmt: skip
     dices = [image.dice for image in images]
     predicted = [fit.quality.of_features(image.features) for own, fit in pairs for image in own]
-    scores = {"predicted Dice": predicted, "soft Dice confidence": [image.features[0] for image in images],
+    scores = {"predicted Dice": predicted, "soft Dice confidence": [image.promised for image in images],
               "entropy score (negative)": [-image.features[1] for image in images]}  # fmt: skip
     coverage, risk, area = risk_coverage(predicted, dices)
     quality = {
         "features": list(FEATURES), "mean_absolute_error": round(float(np.abs(np.array(predicted) - dices).mean()), 4),
+        "mean_absolute_error_of_soft_dice_confidence": round(
+            float(np.abs(np.array([image.promised for image in images]) - dices).mean()), 4
+        ),
         "mean_absolute_error_of_the_mean": round(float(np.abs(np.mean(dices) - np.array(dices)).mean()), 4),
         "spearman": {name: round(float(spearmanr(s, dices).statistic), 3) for name, s in scores.items()},
         "area_under_risk_coverage": {
@@ -100,8 +112,8 @@ def report(pairs: list[tuple[list[Seen], Fit]]) -> dict[str, Any]:
             "best possible": round(risk_coverage(dices, dices)[2], 5), "no score": round(1 - float(np.mean(dices)), 5),
         },
         "area": round(area, 5), "coverage": [round(v, 4) for v in coverage], "risk": [round(v, 5) for v in risk],
-        "images": [{"name": i.name, "dice": round(i.dice, 4), "predicted": round(p, 4)}
-                   for i, p in zip(images, predicted, strict=True)],
+        "images": [{"name": i.name, "dice": round(i.dice, 4), "predicted": round(p, 4),
+                    "promised": round(i.promised, 4)} for i, p in zip(images, predicted, strict=True)],
     }  # fmt: skip
     return {"images": len(images), "calibration": calibration, "quality": quality}
 
@@ -120,8 +132,10 @@ def picture(record: dict[str, Any], path: Path) -> None:
     left.set(xlabel="mean probability", ylabel="share of vessel pixels", title="Reliability", xlim=(0, 1), ylim=(0, 1))
     left.legend(loc="upper left", fontsize=9)
     quality = record["report"]["quality"]
-    best = risk_coverage(*[[i["dice"] for i in quality["images"]]] * 2)
+    dices, promised = ([i[name] for i in quality["images"]] for name in ("dice", "promised"))
+    best, plain = risk_coverage(dices, dices), risk_coverage(promised, dices)
     right.plot(quality["coverage"], quality["risk"], label="predicted Dice")
+    right.plot(plain[0], plain[1], label="soft Dice confidence")
     right.plot(best[0], best[1], color="0.5", linestyle="--", label="best possible")
     right.axhline(quality["risk"][-1], color="0.7", linewidth=1, label="no score")
     right.set(xlabel="share of the images kept", ylabel="mean of 1 - Dice of those kept", title="Risk and coverage")

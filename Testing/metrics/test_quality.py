@@ -28,6 +28,8 @@ def test_confidence_is_the_dice_that_calibrated_probabilities_promise() -> None:
     assert soft_dice_confidence(p) == pytest.approx(np.mean(dices), abs=0.003)
     assert soft_dice_confidence(np.zeros((4, 4))) == 0 and soft_dice_confidence(np.full((4, 4), 0.4)) == 0
     assert soft_dice_confidence(np.eye(4)) == 1
+    assert soft_dice_confidence(np.eye(4), np.ones((4, 4), np.uint8)) == pytest.approx(2 * 4 / (4 + 16))
+    assert soft_dice_confidence(np.eye(4), np.zeros((4, 4))) == 0
 
 
 def test_features() -> None:

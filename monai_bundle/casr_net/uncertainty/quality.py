@@ -18,24 +18,24 @@ UNSURE = (0.05, 0.95)
 RIDGE = 1.0  # penalty of the standardised coefficients, against few images. Our choice.
 
 
-def soft_dice_confidence(probability: np.ndarray, threshold: float = 0.5) -> float:
-    """Dice coefficient that the probabilities themselves promise: ``2 sum(p m) / (sum(p) + sum(m))``, m the mask.
+def soft_dice_confidence(probability: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Dice coefficient that the probabilities themselves promise a mask: ``2 sum(p m) / (sum(p) + sum(m))``.
 
     Borges, Ferreira and Silva: Selective prediction for semantic segmentation (arXiv 2402.10665), the soft Dice
     confidence.
 
     Args:
         probability: in [0, 1], of any shape.
-        threshold: of the mask.
+        mask: of the same shape, vessel where not 0; None takes the pixels of at least a half.
 
     Returns:
-        0 to 1; 0 for a map without a mask, whose Dice cannot be promised.
+        0 to 1; 0 for an empty mask, whose Dice cannot be promised.
     """
     p = np.asarray(probability, np.float64)
-    mask = p >= threshold
-    if not mask.any():
+    m = p >= 0.5 if mask is None else np.asarray(mask) != 0
+    if not m.any():
         return 0.0
-    return float(2 * p[mask].sum() / (p.sum() + mask.sum()))
+    return float(2 * p[m].sum() / (p.sum() + m.sum()))
 
 
 def quality_features(probability: np.ndarray) -> np.ndarray:
