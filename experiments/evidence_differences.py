@@ -102,23 +102,23 @@ def compared(wanted: Comparison, folder: Path, groups: dict[str, str]) -> dict[s
     for dataset in SETS:
         table = {}
         for metric in METRICS:
-            values = [
+            one, other = (
                 case_values(side, metric, kind, None if dataset == "together" else dataset)
                 for side, kind in zip((first, second), wanted.kinds, strict=True)
-            ]
-            if values[0]:
-                table[metric] = paired_difference(*values, groups).as_dict()
+            )
+            if one:
+                table[metric] = paired_difference(one, other, groups).as_dict()
         if table:
             entry["sets"][dataset] = table
     if all("crossing" in record for record in (*first, *second)):
-        crossings = [
+        one, other = (
             {f"{fold}/{row['name']}": row[kind] for fold, record in zip(folds, side, strict=True)
              for row in record["crossing"]["images"]}
             for side, kind in zip((first, second), wanted.kinds, strict=True)
-        ]  # fmt: skip
+        )  # fmt: skip
         # Both folds' networks see the same images: an image is drawn with all its networks.
-        images = {name: name.partition("/")[2] for name in crossings[0]}
-        entry["crossing_rate"] = paired_difference(*crossings, images).as_dict()
+        images = {name: name.partition("/")[2] for name in one}
+        entry["crossing_rate"] = paired_difference(one, other, images).as_dict()
     return entry
 
 

@@ -47,7 +47,7 @@ def perturbed(
     if kind not in PERTURBATIONS:
         raise UsageError(f"kind of perturbation is {shown(kind)}; known are {', '.join(PERTURBATIONS)}.")
     rows, columns = image.shape
-    values = image.astype(np.float32)
+    values: Any = image.astype(np.float32)
     if kind == "noise":
         values = values + np.random.default_rng(seed).normal(0, level, image.shape)
     elif kind == "blur":
