@@ -39,17 +39,26 @@ def spread(cases: list[dict[str, Any]], count: int | None) -> list[dict[str, Any
 
 
 def maps(
-    data: Path, weights: Path, folds: list[int], cache: Path, count: int | None = None, config: tuple[str, ...] = ()
+    data: Path,
+    weights: Path,
+    folds: list[int],
+    cache: Path,
+    count: int | None = None,
+    config: tuple[str, ...] = (),
+    tta: bool = False,
 ) -> Iterator[Map]:
-    """Predict, or take from the cache, every chosen image of the folds; ``count`` limits each data set."""
-    folder = cache / sha256(weights)[:12]
+    """Predict, or take from the cache, every chosen image of the folds; ``count`` limits each data set.
+
+    ``tta`` gives the mean over mirror images.
+    """
+    folder = cache / f"{sha256(weights)[:12]}{'-tta' if tta else ''}"
     folder.mkdir(parents=True, exist_ok=True)
     segmenter: Segmenter | None = None
     cases = spread(load_cases(data, only_folds=folds), count)
     for number, case in enumerate(cases, start=1):
         stored = folder / f"{case['name'].replace('/', '_')}.npy"
         if not stored.is_file():
-            segmenter = segmenter or Segmenter(config, weights=str(weights), refine=False)
+            segmenter = segmenter or Segmenter(config, weights=str(weights), refine=False, tta=tta)
             np.save(stored, segmenter(case["image"]).probability.T.astype(np.float16))
             if number % 20 == 0:
                 logger.info("%d of %d images", number, len(cases))

@@ -87,13 +87,18 @@ on the 14 images of dca1; it stays on for the false positives that it takes away
 out:"""
 
 
-def fill(path: Path, text: str) -> None:
-    """Replace what stands between the markers of a file."""
-    pattern = re.compile(r"(<!-- tables -->\n).*?(<!-- /tables -->)", flags=re.S)
-    content = path.read_text()
+def filled(path: Path, text: str, marker: str = "tables") -> str:
+    """A file's content with other text between its markers."""
+    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", flags=re.S)
+    content = path.read_text(encoding="utf-8")
     if not pattern.search(content):
-        raise SystemExit(f"{path}: no markers for the tables")
-    path.write_text(pattern.sub(lambda match: f"{match[1]}{text}\n{match[2]}", content))
+        raise SystemExit(f"{path}: no markers for the {marker}")
+    return pattern.sub(lambda match: f"{match[1]}{text}\n{match[2]}", content)
+
+
+def fill(path: Path, text: str, marker: str = "tables") -> None:
+    """Replace what stands between the markers of a file."""
+    path.write_text(filled(path, text, marker), encoding="utf-8")
 
 
 def eval_metrics() -> str:
@@ -107,18 +112,26 @@ def eval_metrics() -> str:
     return '"eval_metrics": ' + json.dumps(values, indent=8).replace("\n}", "\n    }")
 
 
-def main() -> None:
+def texts() -> dict[Path, str]:
+    """Content of the files that hold tables, by path."""
     metadata = ROOT / "monai_bundle" / "configs" / "metadata.json"
-    metadata.write_text(re.sub(r'"eval_metrics": \{.*?\}', eval_metrics(), metadata.read_text(), flags=re.S))
-    table = "\n".join(main_table())
+    readme, card = ROOT / "README.md", ROOT / "monai_bundle" / "docs" / "README.md"
+    table, stage3 = "\n".join(main_table()), "\n".join(refinement_table())
     speed = load("light_fold0")["refinement_ms_512"]
     timing = (
         f"Stage 3 takes {speed['median']} ms (median; 95th percentile {speed['p95']} ms) of one core for one 512 x 512 "
         f"image ({speed['images']} images)."
     )
-    fill(ROOT / "README.md", f"{PROTOCOL}\n\n{table}")
-    stage3 = "\n".join(refinement_table())
-    fill(ROOT / "monai_bundle" / "docs" / "README.md", f"{PROTOCOL}\n\n{table}\n\n{STAGE3}\n\n{stage3}\n\n{timing}")
+    return {
+        metadata: re.sub(r'"eval_metrics": \{.*?\}', eval_metrics(), metadata.read_text(), flags=re.S),
+        readme: filled(readme, f"{PROTOCOL}\n\n{table}"),
+        card: filled(card, f"{PROTOCOL}\n\n{table}\n\n{STAGE3}\n\n{stage3}\n\n{timing}"),
+    }
+
+
+def main() -> None:
+    for path, text in texts().items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ def test_record_of_a_run(segment, png: Path, random_weights: Path, monkeypatch) 
     assert (file["columns"], file["rows"], file["bytes"]) == (160, 128, png.stat().st_size)
     assert (file["grey"]["low"], file["grey"]["high"]) == (0, 255) and "8 bits" in file["grey"]["rule"]
     assert 0 < file["seconds"] < run["seconds"]["total"]
+    assert set(file["quality"]) == {"0"} and 0 <= file["quality"]["0"] <= 1
     assert found["outputs"] == {"angio_mask.png": {"run": 1, "input": "angio.png", "kind": "mask", "frame": None}}
     assert list(found["configs"]) == [run["config_sha256"]]
 

@@ -106,7 +106,7 @@ def test_teacher_labels_and_student(data: Path, tmp_path: Path) -> None:
     assert result["images"] == 3 and 0 <= result["mean_share"]["unknown"] <= 1
     assert result["teacher_sha256"] == json.loads(shop.result("teacher-fold0").read_text())["weights_sha256"]
     configs = [json.loads((shop.folder("student-fold0") / n / "config.json").read_text()) for n in ("crops", "own")]
-    assert "join_cases" in json.dumps(configs[0]) and "join_cases" not in json.dumps(configs[1])
+    assert "load_pseudo_labels" in json.dumps(configs[0]) and "load_pseudo_labels" not in json.dumps(configs[1])
     assert digest(shop.folder("student-fold0") / "own" / "model.pt") == digest(shop.weights("student-fold0"))
 
 

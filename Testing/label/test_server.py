@@ -79,6 +79,7 @@ def test_json_has_score_and_pixels(server: Server, expected: np.ndarray) -> None
     params = server.infer("grey").json
     assert params["label_names"] == {"coronary artery": 1} and params["frames"] == [0]
     assert abs(params["pixels"][0] - expected.sum()) <= 0.005 * expected.size and 0 < params["uncertainty"][0] < 1
+    assert len(params["quality"]) == 1 and 0 < params["quality"][0] < 1
 
 
 def test_uncertainty_map_on_request(server: Server, tmp_path: Path) -> None:

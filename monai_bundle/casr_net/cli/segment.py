@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key-frames", type=int, metavar="N", help="of each cine only the N best frames, end-diastolic ones first"
     )
     parser.add_argument(
+        "--tta", action="store_true", help="mean of the frame and its mirror images: steadier, four times as long"
+    )
+    parser.add_argument(
         "--flat", action="store_true", help="leave the sub-folders of an INPUT folder out of the output"
     )
     parser.add_argument(
@@ -64,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
     from ..inference.run import run_inference
 
     chosen: dict[str, Any] = {"weights": options.weights} if options.weights else {}
+    if options.tta:  # else as the configuration has it
+        chosen["tta"] = True
     if window is not None:
         chosen["window"] = window
     parser = load_parser(

@@ -6,10 +6,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "bootstrap": ["Difference", "case_values", "paired_difference"],
         "compare": ["evaluate_folders", "format_report"],
         "crossval": ["chosen", "next_unit", "run_plan"],
         "evidence": ["Workshop", "work"],
-        "heldout": ["evaluate_cases", "evaluate_stenoses", "recall_by_width", "summarise"],
+        "heldout": ["evaluate_cases", "evaluate_negatives", "evaluate_stenoses", "recall_by_width", "summarise"],
         "metrics": [
             "ClDiceMetric",
             "Counts",
@@ -22,8 +23,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "pace": ["Pace", "StoppedError"],
         "pairing": ["pair_frames"],
+        "perturbations": ["PERTURBATIONS", "perturbed"],
         "plan": ["Run", "Stage", "Unit", "load_plan"],
         "progress": ["status"],
+        "segments": ["evaluate_segments", "segment_recall", "summarise_segments"],
         "space": ["align"],
         "stenoses": ["crosses", "load_stenoses"],
     },

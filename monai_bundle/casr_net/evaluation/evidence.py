@@ -20,7 +20,7 @@ from ..errors import DataError
 from ..inference import bundle_root, expected_error
 from ..network import sha256
 from ..training import PseudoLabelRule, load_cases, load_split, write_pseudo_labels
-from .heldout import MASKS, evaluate_cases, evaluate_stenoses, summarise
+from .heldout import MASKS, evaluate_cases, evaluate_negatives, evaluate_stenoses, summarise
 from .pace import Pace
 from .plan import ALL, Run, Stage, Unit
 from .usage import Usage, write_json
@@ -131,7 +131,8 @@ def stage_config(unit: Unit, stage: Stage, settings: Mapping[str, Any]) -> dict[
             "folder": f"$@dataset_dir + '/{run.data}'",
             "limit": "@limit",
         }
-        parser.update({"train#dataset#data": cases})
+        joined = {"_target_": "casr_net.training.join_cases", "lists": [cases, "@train#negatives"]}
+        parser.update({"train#dataset#data": joined})
     parser.update(
         {
             "fold": unit.fold,
@@ -227,6 +228,8 @@ def _evaluation(unit: Unit, shop: Workshop, pace: Pace) -> dict[str, Any]:
     if cases:
         rows = evaluate_cases(cases, segmenter, folder / "evaluation.jsonl", pace)
         result |= {"metrics": summarise(rows), "cases": rows}
+    if run.negatives:
+        result["negatives"] = evaluate_negatives(run.negatives, segmenter, folder / "negatives.jsonl", pace)
     if run.stenoses is not None:
         crossings = evaluate_stenoses(shop.data / run.stenoses, segmenter, folder / "stenoses.jsonl", pace)
         rates = {kind: [value for row in crossings for value in row[kind]] for kind in MASKS}

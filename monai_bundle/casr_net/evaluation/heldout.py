@@ -14,15 +14,17 @@ import numpy as np
 from skimage.morphology import skeletonize
 
 from ..files import read_mask
+from ..synthetic import make_negative
 from .metrics import Counts, count_pixels, image_metrics, pooled_metrics
 from .stenoses import crosses, load_stenoses
 from .usage import append_line, read_lines
 
-__all__ = ["evaluate_cases", "evaluate_stenoses", "recall_by_width", "summarise"]
+__all__ = ["evaluate_cases", "evaluate_negatives", "evaluate_stenoses", "recall_by_width", "summarise"]
 
 MASKS = ("refined", "threshold")  # after stage 3, and the probability's threshold alone
+NEGATIVE_SEED = 2**31  # from here on: those of trainings (casr_net.training.load_negatives) are below
 WIDTHS = (4.0, 7.0, 10.0)  # pixels
-Segment = Callable[[str], Any]
+Segment = Callable[[Any], Any]
 
 
 def evaluate_cases(
@@ -55,6 +57,39 @@ def evaluate_cases(
         append_line(path, row)
         rows[row["name"]] = row
     return [rows[case["name"]] for case in cases]
+
+
+def evaluate_negatives(count: int, segment: Segment, path: Path, pace: Callable[[], None]) -> dict[str, Any]:
+    """False vessels on synthetic angiograms with catheters, wires and bones, and without contrast.
+
+    Args:
+        count: number of images, 512 x 512; always the same ones.
+        segment: of an array (rows, columns), else as of :func:`evaluate_cases`.
+        path, pace: as of :func:`evaluate_cases`.
+
+    Returns:
+        count; for "refined" and "threshold" the mean number of false pixels an image and the share of images with any;
+        and the images: seed, objects in the field, pixels.
+    """
+    rows = {row["seed"]: row for row in read_lines(path)}
+    seeds = range(NEGATIVE_SEED, NEGATIVE_SEED + count)
+    for seed in seeds:
+        if seed in rows:
+            continue
+        pace()
+        made = make_negative(seed)
+        found = segment(made.image)
+        masks = zip(MASKS, (found.mask, found.probability >= 0.5), strict=True)
+        row = {"seed": seed, "objects": made.truth["objects"]} | {kind: int(mask.sum()) for kind, mask in masks}
+        append_line(path, row)
+        rows[seed] = row
+    images = [rows[seed] for seed in seeds]
+    return {
+        "count": count,
+        "false_pixels": {kind: round(statistics.fmean(row[kind] for row in images), 2) for kind in MASKS},
+        "images_with_vessel": {kind: round(statistics.fmean(row[kind] > 0 for row in images), 5) for kind in MASKS},
+        "images": images,
+    }
 
 
 def evaluate_stenoses(folder: Path, segment: Segment, path: Path, pace: Callable[[], None]) -> list[dict[str, Any]]:

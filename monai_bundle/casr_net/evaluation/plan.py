@@ -61,6 +61,8 @@ class Run:
         data: "own" (the sets of ``cases.csv``), or a set with published splits, a folder of the data: trained on its
             train split, evaluated on its val split.
         stenoses: set at whose stenoses, val split, the crossing rate is measured; None leaves it out.
+        negatives: number of synthetic angiograms without contrast on which false vessels are counted; none of them is
+            in a training.
         configs: overlays of ``train.json``, by name.
         network: overlays of ``inference.json`` for the evaluation, by name.
         settings: values that ``train.json`` and ``inference.json`` share, such as ``{"network_def#q": 1}``.
@@ -81,6 +83,7 @@ class Run:
     seed: int = 1
     data: str = "own"
     stenoses: str | None = None
+    negatives: int = 0
     configs: tuple[str, ...] = ()
     network: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)

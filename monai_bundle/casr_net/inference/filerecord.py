@@ -29,6 +29,7 @@ class FileRecord:
             a cine of which only key frames are asked for, also key_frames and contrast.
         warnings: lines without the path.
         empty, clipped: frames without a vessel, and those of which the grey range clips more than half.
+        quality: frame, from 0, to the Dice coefficient that its probabilities promise.
         error: what is wrong with the file, or with frames of it.
         seconds: that its frames took.
     """
@@ -45,6 +46,7 @@ class FileRecord:
     warnings: list[str] = field(default_factory=list)
     empty: list[int] = field(default_factory=list)
     clipped: list[int] = field(default_factory=list)
+    quality: dict[int, float] = field(default_factory=dict)
     error: str | None = None
     seconds: float = 0.0
 
@@ -93,8 +95,12 @@ class FileRecord:
             "path": as_text(self.path), "name": as_text(self.name), "state": self.state, "frames": self.frames,
             "wanted": self.wanted, "before": self.before, "done": self.done, "failed": sorted(self.failed),
             "error": self.error, "warnings": [as_text(line) for line in self.warnings],
-            "seconds": round(self.seconds, 4), **self.source,
+            "seconds": round(self.seconds, 4), **self.source, **self._quality(),
         }  # fmt: skip
+
+    def _quality(self) -> dict[str, dict[str, float]]:
+        values = {str(frame): round(value, 4) for frame, value in sorted(self.quality.items())}
+        return {"quality": values} if values else {}
 
 
 def frame_ranges(frames: Iterable[int]) -> str:

@@ -20,6 +20,7 @@ from ..errors import CASRError, DataError, UsageError
 from ..files.images import read_angiogram
 from ..files.inputs import Inputs
 from ..files.results import ResultWriter
+from ..uncertainty.quality import soft_dice_confidence
 from .origin import fingerprint
 from .record import RunReport
 
@@ -212,6 +213,8 @@ class SaveResults:
                 levels = None if probability is None else _plane(probability)
                 self.writer.write(item, mask, levels, functools.partial(self.report.wrote, item))
                 self._look(item, mask, batch)
+                if levels is not None:
+                    self.report.files[item["path"]].quality[item["frame"]] = soft_dice_confidence(levels, mask)
             except Exception as error:  # whatever is wrong with one file must not cost the others
                 self.report.frame_failed(item, error)
             else:

@@ -53,6 +53,7 @@ SETTINGS: dict[str, tuple[Test, str]] = {
     "overwrite": _SWITCH,
     "flat": _SWITCH,
     "refine": _SWITCH,
+    "tta": _SWITCH,
     "threshold": (lambda value: _is_number(value) and 0 < value <= 1, "a number above 0 and at most 1"),
     "window": (
         lambda value: value is None or _is_window(value),

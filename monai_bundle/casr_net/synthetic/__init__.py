@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "angiogram": ["SyntheticAngiogram", "make_angiogram", "make_cine"],
         "background": ["Collimator", "anatomy", "collimator", "soft_noise", "tube"],
         "dataset": ["write_dataset"],
+        "negative": ["make_negative"],
         "heart": ["BRANCHES", "Branch", "COURSES", "heart_surface"],
         "scene": ["MAX_SIZE", "MIN_SIZE", "Scene", "make_scene"],
         "tree": ["Segment", "Stenosis", "Tree", "grow_tree"],

@@ -8,8 +8,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "cases": ["balanced_weights", "cases_digest", "join_cases", "load_cases", "load_split", "split_rows"],
         "checkpoint": ["Checkpoint", "ModelSelection"],
+        "deep": ["DeepSupervision"],
         "handlers": ["CsvLog", "EpochSeed"],
-        "losses": ["DiceCEclDiceLoss", "UNKNOWN"],
+        "losses": ["DiceCEclDiceLoss", "SKELETON", "UNKNOWN"],
+        "negatives": ["load_negatives"],
         "optimisation": ["ClipGradients", "UpdateAverage", "WeightAverage"],
         "precision": ["PrecisionInferer", "place_network", "uses_bfloat16"],
         "selftraining": [
@@ -19,5 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "load_pseudo_labels",
             "write_pseudo_labels",
         ],
+        "skeleton": ["MarkSkeletond", "tubed_skeleton"],
     },
 )

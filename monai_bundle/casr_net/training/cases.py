@@ -135,11 +135,13 @@ def load_split(folder: str | Path, split: str = "train", limit: int | None = Non
 
 
 def join_cases(lists: Sequence[Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
-    """Several lists of cases as one, in their order."""
+    """Several lists of cases as one, in their order; any of them may be empty."""
     return [case for part in lists for case in part]
 
 
-def balanced_weights(cases: Sequence[Mapping[str, Any]], power: float = 0.5) -> list[float]:
+def balanced_weights(
+    cases: Sequence[Mapping[str, Any]], power: float = 0.5, shares: Mapping[str, float] | None = None
+) -> list[float]:
     """Sampling weight of each case, so that small data sets are drawn more often than their share.
 
     A data set of n cases is drawn with probability proportional to n ** power: 1 leaves the natural shares, 0 makes all
@@ -148,14 +150,22 @@ def balanced_weights(cases: Sequence[Mapping[str, Any]], power: float = 0.5) -> 
     Args:
         cases: as from :func:`load_cases`; those without "dataset", as MONAI Label gives them, are one more data set.
         power: see above, in [0, 1].
+        shares: data sets that are drawn with a share of their own, in [0, 1), whatever their size; sets that are not
+            there do not matter.
 
     Raises:
-        UsageError: when there is no case.
+        UsageError: when there is no case, or the shares leave nothing to the others.
     """
     if not cases:
         raise UsageError("0 cases to train on; at least 1 is needed (on a label server: a label that is final).")
     sizes = Counter(case.get("dataset") for case in cases)
-    return [float(sizes[case.get("dataset")] ** (power - 1)) for case in cases]
+    own = {name: share for name, share in (shares or {}).items() if name in sizes}
+    if any(share < 0 for share in own.values()) or sum(own.values()) >= 1:
+        raise UsageError(f"shares of data sets are {own}; each is from 0, and all together are below 1.")
+    rest = sum(size**power for name, size in sizes.items() if name not in own)
+    totals = {name: share / (1 - sum(own.values())) * rest for name, share in own.items()}
+    weights = {name: totals[name] / size if name in own else size ** (power - 1) for name, size in sizes.items()}
+    return [float(weights[case.get("dataset")]) for case in cases]
 
 
 def cases_digest(cases: Sequence[Mapping[str, Any]]) -> str:

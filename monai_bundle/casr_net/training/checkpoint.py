@@ -134,7 +134,9 @@ class Checkpoint:
         cases: Sequence[Mapping[str, Any]] = (),
         files: Sequence[str | Path] = (),
     ) -> None:
-        self.path, self.objects, self.resume = Path(path), dict(objects), resume
+        # What has no state, such as deep supervision without heads, is no part of the file.
+        self.objects = {name: item for name, item in objects.items() if item.state_dict()}
+        self.path, self.resume = Path(path), resume
         self.selection = selection
         if selection is not None:
             self.objects["selection"] = selection

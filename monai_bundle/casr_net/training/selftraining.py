@@ -154,7 +154,8 @@ class MarkUnknownd(MapTransform):
 
 
 class ForgetUnknownd(MapTransform):
-    """Set prediction and label to 0 where the label is :data:`UNKNOWN`, for metrics that know no such value."""
+    """Make labels 0 and 1 again for metrics: :data:`SKELETON` becomes 1; where the label is :data:`UNKNOWN`, prediction
+    and label become 0."""
 
     def __init__(self, keys: KeysCollection, label_key: str = "label", allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
@@ -163,8 +164,10 @@ class ForgetUnknownd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         known = result[self.label_key] != UNKNOWN
-        for key in (*self.key_iterator(result), self.label_key):
+        for key in self.key_iterator(result):
             result[key] = result[key] * known
+        label = result[self.label_key]
+        result[self.label_key] = ((label > 0) & known).to(label.dtype)
         return result
 
 

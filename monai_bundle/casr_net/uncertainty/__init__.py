@@ -8,5 +8,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "entropy": ["entropy_map", "entropy_score"],
         "platt": ["INTERCEPTS", "LogitCalibration", "SLOPES", "calibration_error", "fit_calibration"],
+        "quality": [
+            "FEATURES",
+            "QualityModel",
+            "fit_quality",
+            "quality_features",
+            "risk_coverage",
+            "soft_dice_confidence",
+        ],
     },
 )

@@ -24,6 +24,7 @@ from casr_net.inference.predict import predict
 from casr_net.preprocessing.load import image_tensor
 from casr_net.refinement.transform import RefineVesselsd
 from casr_net.uncertainty.entropy import entropy_map, entropy_score
+from casr_net.uncertainty.quality import soft_dice_confidence
 
 from .requests import RESULTS, checked_request, frame_choice
 from .state import PlattRecord
@@ -56,11 +57,11 @@ class CASRInferTask(BundleInferTask):
 
     Parameters of a request, beside MONAI Label's own: ``frame`` (number from 0, or "all", the default), ``threshold``,
     ``refine``, and ``result``: "mask" (uint8, vessel = 1; 255 in PNG), "probability" or "uncertainty" (entropy in bits;
-    both float32, in PNG 0 to 255). The answer's ``params`` hold ``uncertainty``, a score from 0 to 1, and ``pixels``,
-    by frame.
+    both float32, in PNG 0 to 255). The answer's ``params`` hold ``uncertainty``, a score from 0 to 1, ``quality``,
+    the Dice coefficient that the probabilities promise the mask, and ``pixels``, by frame.
 
-    Probabilities that uncertainty is computed from are calibrated; masks and the result "probability" are the network's
-    own.
+    Probabilities that uncertainty and quality are computed from are calibrated; masks and the result "probability" are
+    the network's own.
 
     Args:
         path: bundle folder.
@@ -112,12 +113,13 @@ class CASRInferTask(BundleInferTask):
         if extension == ".png" and len(frames) > 1:
             raise UsageError(f"result_extension is '.png', which holds one frame; {len(frames)} are asked for.")
         platt = self.platt().single
-        maps, pixels, scores = [], [], []
+        maps, pixels, scores, quality = [], [], [], []
         for frame in frames:  # only what is asked for is kept: probabilities of a long cine would fill the memory
             one = self.segment_frame(source, frame, checked)
             sure = platt(one.probability)
             pixels.append(int(one.mask.sum()))
             scores.append(round(entropy_score(sure), 6))
+            quality.append(round(soft_dice_confidence(sure, one.mask), 4))
             maps.append(_chosen(checked["result"], one, sure))
         with _private_file(extension) as file:
             if extension == ".dcm":
@@ -130,6 +132,7 @@ class CASRInferTask(BundleInferTask):
             "frames": frames,
             "pixels": pixels,
             "uncertainty": scores,
+            "quality": quality,
             "result": checked["result"],
             "device": checked["device"],
             "centroids": {},
