@@ -31,17 +31,10 @@ class MeasurePanel:
         ui: widgets of the panel.
         request: gives the job that is chosen in the panel, with all of its frames; may raise.
         ensure: makes sure that the packages are installed, and returns whether they are.
-        show_error: called with an error's text and details.
     """
 
-    def __init__(
-        self,
-        ui: Any,
-        request: Callable[[], Request],
-        ensure: Callable[[], object],
-        show_error: Callable[[str, str], object],
-    ) -> None:
-        self.ui, self._request, self._ensure, self._show_error = ui, request, ensure, show_error
+    def __init__(self, ui: Any, request: Callable[[], Request], ensure: Callable[[], object]) -> None:
+        self.ui, self._request, self._ensure = ui, request, ensure
         self.measuring = Measuring()
         self.nodes: dict[str, str] = {}
         ui.measureButton.connect("clicked(bool)", self._on_measure)
@@ -89,7 +82,7 @@ class MeasurePanel:
             self._say(str(reason))
         except (BundleError, FrameError, InstallationError, JobError, ValueError) as error:
             self._say(str(error))
-            self._show_error(str(error), "")
+            slicer.util.errorDisplay(str(error))
         self._after()
 
     def asked(self) -> MeasureRequest:
@@ -144,7 +137,7 @@ class MeasurePanel:
 
     def _on_failed(self, error: JobError) -> None:
         self._say(str(error))
-        self._show_error(str(error), error.details)
+        slicer.util.errorDisplay(str(error), detailedText=error.details)
         self._after()
 
     def _after(self) -> None:

@@ -47,10 +47,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = CASRSegmentationLogic()
         self.installation = Installation()
-        self.measure = MeasurePanel(
-            self.ui, self._request, lambda: self.installation.ensure(),
-            lambda text, details: slicer.util.errorDisplay(text, detailedText=details),
-        )  # fmt: skip
+        self.measure = MeasurePanel(self.ui, self._request, lambda: self.installation.ensure())
         self.ui.deviceComboBox.addItems(list(settings.DEVICES))
         self._show_settings()
         self._connect()  # last, so that filling the widgets changes no setting
