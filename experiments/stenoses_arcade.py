@@ -129,7 +129,7 @@ def main() -> None:
     least, vessel, unsure = best["percent_diameter"], best["least_reference_px"], bool(best["with_unsure"])
     val = results(options.data, options.cache, "val", options.val)
     record = {
-        "what": "stenoses of ARCADE found by measuring in predicted masks; a hit has its minimum in the dilated polygon",
+        "what": "stenoses of ARCADE found by measuring in predicted masks; hit: its minimum is in the dilated polygon",
         "weights_sha256": sha256(WEIGHTS),
         "train": {"images": len(train), "chosen": best, "grid": grid},
         "val": {
