@@ -58,8 +58,8 @@ def vessel_motion(flow: np.ndarray, vessels: np.ndarray) -> tuple[float, float]:
 
     Returns:
         the mean displacement in pixels, the median of the rest taken off (a table or a breath that moves all is none);
-        and the logarithm of the growth since the frame before, by a least squares fit. NaN where few vessels are seen, and
-        for a growth beyond belief.
+        and the logarithm of the growth since the frame before, by a least squares fit. NaN where few vessels are seen,
+        and for a growth beyond belief.
     """
     if vessels.sum() < LEAST or vessels.all():
         return float("nan"), float("nan")

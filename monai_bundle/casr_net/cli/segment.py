@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     parser = load_parser(
         files[1:], inputs=options.input, output_dir=options.output, format=options.format, overlay=options.overlay,
         probability=options.probability, refine=not options.no_refine, overwrite=options.overwrite,
-        device_name=options.device, flat=options.flat, key_frames=options.key_frames, 
+        device_name=options.device, flat=options.flat, key_frames=options.key_frames,
         config_overlays=files[1:], **chosen,
     )  # fmt: skip
     from tqdm import tqdm
