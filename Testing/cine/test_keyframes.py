@@ -139,6 +139,12 @@ def test_motion_where_the_header_says_nothing() -> None:
     assert found[1].frame == 14 or found[1].frame == 18, "the next by opacity, not beside the first"
 
 
+def test_what_does_not_beat_has_no_end_diastole() -> None:
+    noise = np.random.default_rng(2).normal(0, 0.0005, COUNT)
+    found = key_frames(replace(curve(), spread=1 + noise), {}, 2)
+    assert [key.kind for key in found] == ["best opacified"] * 2 and found[0].frame == 16
+
+
 def test_end_diastole_counts_only_where_the_tree_is_filled() -> None:
     found = key_frames(curve(), {"RWavePointer": [2.0, 6.0]}, 1)
     assert found[0].kind == "best opacified" and found[0].frame == 16

@@ -9,7 +9,7 @@ import pytest
 
 from casr_net.cine.contrast import ContrastMeter, contrast_curve
 from casr_net.cine.curve import ContrastCurve
-from casr_net.cine.phases import decide_phases
+from casr_net.cine.phases import decide_phases, smoothed
 from casr_net.errors import DataError
 from casr_net.synthetic.angiogram import SyntheticAngiogram, make_cine
 
@@ -101,6 +101,13 @@ def test_a_growing_tree_is_seen(cine: list[SyntheticAngiogram]) -> None:
     masks = [cv2.warpAffine(frame.mask.astype(np.uint8), matrix, (size, size)) > 0 for matrix in about]
     curve = contrast_curve((m.T, 1 - g.T / np.float32(255)) for m, g in zip(masks, images, strict=True))
     assert curve.spread[-1] == pytest.approx(1.06, abs=0.02)
+
+
+def test_a_noisy_first_frame_is_not_the_best() -> None:
+    """As in the stored phantom: dim, with much noise that is found as vessels."""
+    lengths, contrasts = np.array([3200.0, 2470, 2540, 2200, 2200]), np.array([0.26, 0.31, 0.31, 0.31, 0.31])
+    product = smoothed(lengths) * smoothed(contrasts)
+    assert int(np.argmax(product)) == 1
 
 
 def test_constant_frames_and_full_masks() -> None:

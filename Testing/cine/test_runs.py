@@ -1,4 +1,4 @@
-"""``casr segment --key-frames``: what is written, said and kept. The network is replaced where the contrast is found."""
+"""``casr segment --key-frames``: what is written, said and kept. The network that finds the contrast is replaced."""
 
 from __future__ import annotations
 
