@@ -30,7 +30,7 @@ def dense_flow(source: np.ndarray, target: np.ndarray) -> np.ndarray:
         float32 (*shape, 2): displacement along the last axis, then along the first, in pixels.
     """
     engine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return engine.calc(np.ascontiguousarray(source), np.ascontiguousarray(target), None)
+    return engine.calc(np.ascontiguousarray(source), np.ascontiguousarray(target), None)  # type: ignore[call-overload]
 
 
 def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
