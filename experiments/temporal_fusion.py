@@ -167,7 +167,7 @@ def main() -> None:
     def segmenter() -> Segmenter:
         if not known:
             known.append(Segmenter(device="cpu"))
-            known[0].network.to(memory_format=torch.channels_last)  # faster there
+            known[0].network = known[0].network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return known[0]
 
     record: dict[str, Any] = {

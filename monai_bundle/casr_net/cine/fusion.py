@@ -1,6 +1,6 @@
 """Temporal fusion: probability maps of neighbouring frames, moved onto a frame by dense optical flow, and averaged.
 
-Whether it helps was measured, see docs/cine.md: it is an option, and off.
+Whether it helps was measured, see docs/cine.md: it does not, so that no command uses it.
 """
 
 from __future__ import annotations

@@ -21,6 +21,9 @@ WELL = 0.7
 """Least opacity, as a share of the best frame's, of an end-diastolic key frame. Our choice."""
 APART = 2
 """Least distance in frames between a key frame that is chosen by its opacity alone and the others."""
+STILL = 0.004
+"""Standard deviation of the logarithm of the tree's size below which nothing beats: a phantom. Real trees have 0.02 and
+more. Our choice."""
 BEAT = 0.4
 """Shortest heartbeat in seconds that the motion is looked at for: 150 beats a minute."""
 RATE = 7.5
@@ -125,8 +128,10 @@ def _resting(curve: ContrastCurve, header: Mapping[str, Any]) -> list[int]:
     # Contrast that still arrives, and a slow drift of the sum, change the size too, but not within a beat.
     trend = np.polynomial.Polynomial.fit(frames, size, 2 if len(frames) >= 12 else 1)
     beat = size - trend(frames)
+    if beat.std() < STILL:
+        return []
     padded = np.concatenate([[beat.min()], beat, [beat.min()]])  # a peak may lie at the end
-    peaks, _ = find_peaks(padded, distance=shortest, prominence=max(0.5 * float(beat.std()), 1e-4))
+    peaks, _ = find_peaks(padded, distance=shortest, prominence=0.5 * float(beat.std()))
     return [int(frames[peak - 1]) for peak in peaks]
 
 

@@ -30,7 +30,7 @@ def dense_flow(source: np.ndarray, target: np.ndarray) -> np.ndarray:
         float32 (*shape, 2): displacement along the last axis, then along the first, in pixels.
     """
     engine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return engine.calc(np.ascontiguousarray(source), np.ascontiguousarray(target), None)
+    return engine.calc(np.ascontiguousarray(source), np.ascontiguousarray(target), None)  # type: ignore[call-overload]
 
 
 def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -58,8 +58,8 @@ def vessel_motion(flow: np.ndarray, vessels: np.ndarray) -> tuple[float, float]:
 
     Returns:
         the mean displacement in pixels, the median of the rest taken off (a table or a breath that moves all is none);
-        and the logarithm of the growth since the frame before, by a least squares fit. NaN where few vessels are seen, and
-        for a growth beyond belief.
+        and the logarithm of the growth since the frame before, by a least squares fit. NaN where few vessels are seen,
+        and for a growth beyond belief.
     """
     if vessels.sum() < LEAST or vessels.all():
         return float("nan"), float("nan")

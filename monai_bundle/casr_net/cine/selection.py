@@ -125,15 +125,16 @@ class KeyFrameSelection:
             return None
         except (OSError, ValueError, RecursionError):
             content = None
-        ours = isinstance(content, dict) and content.get("format") == FORM
+        known: dict[str, Any] = content if isinstance(content, dict) else {}
+        ours = known.get("format") == FORM
         if not ours and not self.writer.overwrite:
             raise DataError(
                 f"{place}: exists already, was kept, and is no curve of this program; --overwrite replaces."
             )
-        if not ours or content.get("version") != VERSION or content.get("made_by") != made_by:
+        if not ours or known.get("version") != VERSION or known.get("made_by") != made_by:
             return None
         try:
-            return ContrastCurve.from_dict(content.get("curve"))
+            return ContrastCurve.from_dict(known.get("curve"))
         except DataError:
             return None
 
