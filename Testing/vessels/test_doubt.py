@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from makers.tubes import tube
 
 from casr_net.errors import UsageError
 from casr_net.vessels.diameters import measure_widths
 from casr_net.vessels.doubt import with_intervals
 from casr_net.vessels.measures import Lesion
 from casr_net.vessels.stenosis import narrowest
-
-from .test_diameters import tube
 
 
 def lesion_of(noise: float, level: float = 0.9, probability: bool = False) -> Lesion:

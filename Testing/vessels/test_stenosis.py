@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from casr_net.errors import UsageError
 from casr_net.vessels.measures import BRANCH, Widths
@@ -99,8 +100,6 @@ def test_lesion_of_a_stem_is_listed_once_for_all_its_branches() -> None:
     for sign in (1, -1):
         along, across = (x - 138) * 0.8 + sign * (y - 100) * 0.6, (y - 100) * 0.8 - sign * (x - 138) * 0.6
         thick = np.maximum(thick, np.where((along > 0) & (along < 80), 4.0**2 - across**2, 0))
-    from scipy.ndimage import gaussian_filter
-
     mask = thick > 0
     image = gaussian_filter(0.05 * 2 * np.sqrt(np.maximum(thick, 0)), 1.2).astype(np.float32)
     tree = vessel_tree(mask, image)

@@ -3,8 +3,9 @@
 Three sources are put together: the scatter of neighbouring profiles, by a bootstrap of blocks (Kuensch, Ann. Stat.
 17:1217, 1989); the model of the edge, by measuring again with another blur and by the other method; and the
 segmentation, by measuring again in a narrower and a wider mask. What these do not see, such as a lumen that is not
-round, is a constant that was set on phantoms (``experiments/phantoms.py``, the seeds for choosing), as was the factor of the
-bootstrap; whether 90 % of such intervals hold the truth was counted on others.
+round, is a constant. It, the factor of the bootstrap and the factor of all together were set on phantoms
+(``experiments/phantoms.py``, the seeds for choosing); whether 90 % of such intervals hold the truth was counted on
+others.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ SCATTER = 1.2
 """Factor of the scatter: smoothed diameters hide a part of it. Set on phantoms."""
 REST = 0.12
 """Standard deviation in pixels of a diameter that no source sees. Set on phantoms."""
+TOGETHER = 0.75
+"""Factor of all sources together: the steps of the models are larger than what is usually wrong. Set on phantoms."""
 BLURS = (0.85, 1.15)
 """Factors of the blur that are tried."""
 THRESHOLDS = (0.3, 0.7)
@@ -153,5 +156,5 @@ def _spread(
         if len(steps):
             variance += np.nanmean(steps**2, axis=0)
     rest = np.array([REST, REST / lesion.reference])
-    minimum, share = np.sqrt(np.nan_to_num(variance) + rest**2)
+    minimum, share = TOGETHER * np.sqrt(np.nan_to_num(variance) + rest**2)
     return float(minimum), float(share)
