@@ -1,4 +1,4 @@
-"""Masks of the shipped network on ARCADE images with marked stenoses, kept on disk for the experiments on measurements."""
+"""Masks of the shipped network on ARCADE images with marked stenoses, kept on disk for experiments on measurements."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "centreline": ["centre_line", "refine_line"],
         "depth": ["vessel_depth"],
         "diameters": ["Settings", "measure_widths"],
+        "doubt": ["with_intervals"],
         "measures": ["Interval", "Lesion", "METHODS", "Widths"],
         "paths": ["VesselPath"],
         "scale": ["Scale", "pixel_aspect", "pixel_size"],

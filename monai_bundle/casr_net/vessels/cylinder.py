@@ -57,8 +57,8 @@ def fit_cylinders(
 ) -> Fit:
     """Fit a cylinder on a linear background to each profile.
 
-    Thin vessels show their cross-section times density only: at a tenth less radius and a fifth more density the profile
-    is the same. So for them the density has to be known, from wider places of the same vessel.
+    Thin vessels show their cross-section times density only: at a tenth less radius and a fifth more density the
+    profile is the same. So for them the density has to be known, from wider places of the same vessel.
 
     Args:
         stack: float (n, m), profiles; NaN where there is none.

@@ -106,7 +106,7 @@ def _mark_others(flags: np.ndarray, course: Course, contours: list[np.ndarray], 
     apart &= taken[others.edge] <= 0.5
     if not apart.any():
         return
-    # A vessel branches off here if it starts on the path: its point at the node lies on it, and the node is no crossing.
+    # A vessel branches off here if it starts on the path, and its node is no crossing.
     starts = np.zeros(len(distance), bool)
     last = np.append(others.first[1:], len(distance)) - 1
     ends = np.concatenate([others.first, last])

@@ -18,7 +18,7 @@ from ..errors import UsageError, shown
 from .measures import BORDER, BRANCH, CROSSING, GAP, METHODS, Lesion, Widths
 from .profiles import STEP
 
-__all__ = ["MARKS", "Search", "find_lesions", "narrowest", "ranked"]
+__all__ = ["MARKS", "Search", "find_lesions", "narrowest", "ranked", "remeasured"]
 
 MARKS = (0.05, 0.95)
 """Where the reference is taken, as shares of the analysed vessel's length (PS3.17 T.4.2)."""
@@ -101,6 +101,38 @@ def narrowest(widths: Widths, reference: float | None = None, search: Search = S
     smooth = _smooth(widths, search.noise)
     peak = int(np.argmin(np.where(inside, smooth, np.inf)))
     return _lesion(widths, smooth, peak, (0, len(smooth) - 1), reference, replace(search, surroundings=0.0))
+
+
+def remeasured(
+    widths: Widths, lesion: Lesion, search: Search, reference: float | None = None, fixed: bool = True
+) -> tuple[float, float]:
+    """Minimum and reference of a lesion by other widths of the same vessel.
+
+    Args:
+        widths: others than those that the lesion was found with.
+        lesion: its place and its borders stay.
+        search: that it was found with.
+        reference: that the user chose; None interpolates it.
+        fixed: the minimum is the diameter at the lesion's sample; else the least within two pixels of its place, as the
+            samples of other widths may lie elsewhere.
+    """
+    known = np.isfinite(widths.diameter)
+    if not known.any():
+        return float("nan"), lesion.reference
+    smooth = _smooth(widths, search.noise)
+    if fixed:
+        index, near = lesion.index, np.array([lesion.index])
+    else:
+        distance = np.hypot(*(widths.points - np.array(lesion.position)).T)
+        index, near = int(np.argmin(distance)), np.flatnonzero(distance <= 2.0)
+        near = near if len(near) else np.array([index])
+    values = widths.diameter[near]
+    mld = float(np.nanmin(values)) if np.isfinite(values).any() else float("nan")
+    if reference is not None:
+        return mld, reference
+    last = len(smooth) - 1
+    borders = (min(max(lesion.begin + index - lesion.index, 0), last), min(lesion.end + index - lesion.index, last))
+    return mld, float(_line(widths, smooth, borders, search)[index])
 
 
 def ranked(lesions: Sequence[Lesion]) -> list[Lesion]:
