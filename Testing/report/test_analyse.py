@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from casr_net.errors import DataError, UsageError
 from casr_net.files.images import Angiogram, read_angiogram
-from casr_net.report.analyse import Options, analyse
+from casr_net.report.analyse import LEVEL, Options, analyse
 from casr_net.vessels.measures import METHODS
 
 SIZE, ROW, WIDE, NARROW, BLUR, BRANCH = 160, 80, 10.0, 5.0, 1.2, 136
@@ -93,6 +93,18 @@ def test_a_narrowing_is_found_where_it_is_and_as_deep_as_it_is(narrowed: tuple[n
     told = found.as_dict()["paths"][0]["lesions"][0]
     assert told["mld"]["mm"] == pytest.approx(0.2 * lesion.mld, abs=0.001)
     assert found.scale.kind == "user" and METHODS[int(path.widths.method[lesion.index])] != "mask"
+
+
+def test_doubt_holds_the_truth(narrowed: tuple[np.ndarray, np.ndarray]) -> None:
+    picture, mask = narrowed
+    chosen = Options(mask=np.ascontiguousarray(mask.T), frame=0)
+    found = analyse(angiogram(picture), None, chosen)
+    lesion = found.lesions[0][1]
+    assert lesion.mld_interval is not None and lesion.percent_interval is not None
+    assert lesion.mld_interval.low < NARROW < lesion.mld_interval.high and lesion.mld_interval.level == LEVEL
+    assert lesion.percent_interval.low < 50 < lesion.percent_interval.high
+    assert found.methods["Doubt"].startswith("Intervals")
+    assert analyse(angiogram(picture), None, options(mask)).methods["Doubt"] == "No intervals are given."
 
 
 def test_between_two_points(narrowed: tuple[np.ndarray, np.ndarray]) -> None:

@@ -13,11 +13,16 @@ import numpy as np
 
 from ..errors import DataError, UsageError, shown
 from ..files.images import Angiogram, read_angiogram
+from ..preprocessing.field import field_of_view
 from ..vessels.catheter_scale import FRENCH, catheter_scale
+from ..vessels.diameters import measure_widths
+from ..vessels.doubt import with_intervals
 from ..vessels.measures import Lesion, Widths
 from ..vessels.paths import SNAP, VesselPath
 from ..vessels.scale import Scale, pixel_aspect, pixel_size
+from ..vessels.stenosis import Search, find_lesions, narrowest
 from ..vessels.tree import VesselTree, vessel_tree
+from ..vessels.treelesions import AUTOMATIC, tree_lesions
 from .measurements import Analysis, FrameChoice, MeasuredPath, Source
 from .provenance import identity_of_file, methods_of, versions_of
 
@@ -25,6 +30,12 @@ if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
 
 __all__ = ["Options", "analyse"]
+
+DOUBTED = 10
+"""Narrowings of a tree, by rank, that get intervals, which cost several measurements each. Our choice."""
+
+LEVEL = 0.9
+"""Probability that an interval is to hold the true value."""
 
 SHORTEST = 10.0
 """Of a way of the tree that is told, in pixels. Our choice: no measure makes sense on less."""
@@ -96,6 +107,8 @@ def analyse(
 ) -> Analysis:
     """Measure one frame of an angiogram or a cine.
 
+    Open -> best frame of a cine -> mask -> tree -> scale -> widths and narrowings along paths -> doubt.
+
     Args:
         source: the file, or an open angiogram.
         segmenter: the network, which finds the vessels; may be None where the options bring a mask and a frame.
@@ -108,23 +121,21 @@ def analyse(
     """
     chosen = Options() if options is None else options
     angiogram = source if isinstance(source, Angiogram) else read_angiogram(source, chosen.window)
-    frame, mask, warnings = _frame_and_mask(angiogram, segmenter, chosen)
-    from ..preprocessing.field import field_of_view
-
+    frame, vessels, warnings = _frame_and_vessels(angiogram, segmenter, chosen)
     grey, attenuation = angiogram.grey(frame.number), angiogram.attenuation(frame.number)
     if not attenuation.proportional:
         warnings.append(f"Attenuation: {attenuation.note} Densitometric areas are rough then.")
-    tree = vessel_tree(mask, attenuation.values, field_of_view(grey))
-    scale, said = _scale(angiogram, attenuation.values, mask, tree, chosen)
+    tree = vessel_tree(vessels.mask, attenuation.values, field_of_view(grey))
+    scale, said = _scale(angiogram, attenuation.values, vessels.mask, tree, chosen)
     warnings += said
     try:
-        paths, said = _paths(tree, attenuation.values, mask, scale, chosen)
+        paths, said = _paths(tree, attenuation.values, vessels, scale, chosen)
     except DataError as error:
         raise DataError(f"{angiogram.path}: {error}") from error
     warnings += said
     intervals = any(lesion.mld_interval for path in paths for lesion in path.lesions)
     return Analysis(
-        source=_source(angiogram, name, chosen), frame=frame, grey=grey, mask=mask, tree=tree, scale=scale,
+        source=_source(angiogram, name, chosen), frame=frame, grey=grey, mask=vessels.mask, tree=tree, scale=scale,
         paths=tuple(paths), methods=methods_of(attenuation.note, chosen, intervals),
         settings=chosen.as_dict(), versions=versions_of(segmenter),
         warnings=_lines([*angiogram.warnings, *warnings], angiogram),
@@ -147,9 +158,17 @@ def _lines(words: Sequence[str], angiogram: Angiogram) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line[:1].upper() + line[1:] for line in plain))
 
 
-def _frame_and_mask(
+@dataclass(frozen=True)
+class _Vessels:
+    """bool (X, Y), and of the network's masks the probability, float (X, Y)."""
+
+    mask: np.ndarray
+    probability: np.ndarray | None = None
+
+
+def _frame_and_vessels(
     angiogram: Angiogram, segmenter: Segmenter | None, options: Options
-) -> tuple[FrameChoice, np.ndarray, list[str]]:
+) -> tuple[FrameChoice, _Vessels, list[str]]:
     """The frame, its vessels, and what is to be said."""
     if options.frame is not None and options.frame >= angiogram.frames:
         raise UsageError(
@@ -164,12 +183,14 @@ def _frame_and_mask(
         raise UsageError(f"{angiogram.path}: a cine of {angiogram.frames} frames; say which frame is to be measured.")
     else:
         frame, warnings = _best_frame(angiogram, segmenter)
+    probability: np.ndarray | None = None
     if options.mask is not None:
         mask = options.mask
     elif segmenter is None:
         raise UsageError(f"{angiogram.path}: neither a network nor a mask says where its vessels are.")
     else:
-        mask = np.asarray(segmenter.of(angiogram, frame.number).mask).T
+        found = segmenter.of(angiogram, frame.number)
+        mask, probability = np.asarray(found.mask).T, np.asarray(found.probability).T
     if mask.shape != angiogram.size:
         sizes = [f"{size[0]} x {size[1]}" for size in (mask.shape, angiogram.size)]
         raise DataError(f"{angiogram.path}: the mask has {sizes[0]} pixels, the image {sizes[1]}.")
@@ -177,7 +198,7 @@ def _frame_and_mask(
         raise DataError(f"{angiogram.path}: no vessel was found in frame {frame.number}; there is nothing to measure.")
     if mask.all():
         raise DataError(f"{angiogram.path}: the mask of frame {frame.number} covers the whole image.")
-    return frame, np.ascontiguousarray(mask, bool), warnings
+    return frame, _Vessels(np.ascontiguousarray(mask, bool), probability), warnings
 
 
 def _best_frame(angiogram: Angiogram, segmenter: Segmenter) -> tuple[FrameChoice, list[str]]:
@@ -210,23 +231,28 @@ def _scale(
 
 
 def _paths(
-    tree: VesselTree, attenuation: np.ndarray, mask: np.ndarray, scale: Scale, options: Options
+    tree: VesselTree, attenuation: np.ndarray, vessels: _Vessels, scale: Scale, options: Options
 ) -> tuple[list[MeasuredPath], list[str]]:
     """What was measured, and what is to be said of it."""
-    from ..vessels.diameters import measure_widths
-    from ..vessels.stenosis import find_lesions, narrowest
-    from ..vessels.treelesions import tree_lesions
+
+    def doubted(lesions: Sequence[Lesion], widths: Widths, search: Search) -> list[Lesion]:
+        """Those of the first ranks with intervals."""
+        first = [lesion for lesion in lesions if options.doubt and lesion.rank <= DOUBTED]
+        made = with_intervals(
+            first, widths, attenuation, vessels.mask, tree, vessels.probability, search=search, level=LEVEL
+        )  # fmt: skip
+        return [*made, *(lesion for lesion in lesions if lesion not in first)]
 
     if options.ends is None:
-        found = [part for part in tree_lesions(tree, attenuation, mask) if part[0].length >= SHORTEST]
+        found = [part for part in tree_lesions(tree, attenuation, vessels.mask) if part[0].length >= SHORTEST]
         if not found and any(catheter for *_, catheter in tree.graph.edges(data="catheter")):
             raise DataError("all that was found is taken for a catheter; a path between two points is measured anyway.")
         if not found:
             raise DataError("the vessels are too short to be measured.")
         said = [] if any(lesions for *_, lesions in found) else ["No narrowing was found on the tree."]
-        return _told(found), said
+        return _told([(path, widths, doubted(lesions, widths, AUTOMATIC)) for path, widths, lesions in found]), said
     path = tree.path(*options.ends, snap=SNAP)
-    widths = measure_widths(attenuation, mask, path, tree)
+    widths = measure_widths(attenuation, vessels.mask, path, tree)
     reference = _reference(options, scale)
     lesions = list(find_lesions(widths, reference))
     said = list(path.messages)
@@ -234,7 +260,7 @@ def _paths(
         said.append("No narrowing stands out on the path; its narrowest place is told.")
         place = narrowest(widths, reference)
         lesions = [] if place is None else [replace(place, rank=1)]
-    return [MeasuredPath(1, "ends", widths, tuple(lesions), path.messages)], said
+    return [MeasuredPath(1, "ends", widths, tuple(doubted(lesions, widths, Search())), path.messages)], said
 
 
 def _told(found: Sequence[tuple[VesselPath, Widths, Sequence[Lesion]]]) -> list[MeasuredPath]:

@@ -15,21 +15,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError, UsageError, shown
 from ..inference.frame_greys import FrameGreys
 from ..inference.frame_jobs import FrameJob, checked_flag, load_array
-from .analyse import Options, SegmentsFrames, analyse
+from .analyse import Options, analyse
+
+if TYPE_CHECKING:
+    from ..inference.segmenter import Segmenter
 
 __all__ = ["measure_frame", "read_options"]
 
 ENTRIES = ("ends", "french", "mm_per_pixel", "reference", "doubt")
 
 
-def measure_frame(job: FrameJob, segmenter: Callable[[], SegmentsFrames]) -> dict[str, Any]:
+def measure_frame(job: FrameJob, segmenter: Callable[[], Segmenter]) -> dict[str, Any]:
     """Measure the frame of a job.
 
     Args:
