@@ -219,10 +219,14 @@ class Analysis:
 
 
 def across(widths: Widths, scale: Scale) -> np.ndarray | None:
-    """Millimetres a pixel across the vessel: float (n,); None without a scale."""
+    """Millimetres a pixel across the vessel: float (n,); None without a scale.
+
+    The line across a vessel at a right angle in pixels is not at a right angle in the patient where pixels are not
+    square. The distance of the two contours there is the width in pixels over the length of the scaled normal.
+    """
     if scale.row_mm is None or scale.column_mm is None:
         return None
-    return np.hypot(widths.normals[:, 0] * scale.column_mm, widths.normals[:, 1] * scale.row_mm)
+    return 1 / np.hypot(widths.normals[:, 0] / scale.column_mm, widths.normals[:, 1] / scale.row_mm)
 
 
 def arc_mm(widths: Widths, scale: Scale) -> np.ndarray | None:
