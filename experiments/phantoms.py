@@ -31,7 +31,7 @@ from phantom_images import make_phantom
 
 logger = logging.getLogger("phantoms")
 
-SEEDS = {"choosing": 0, "reporting": 5000}
+SEEDS = {"choosing": 0, "reporting": 5000, "intervals": 9000}
 WIDTHS = (0.5, 0.7, 0.9, 1.2, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0)
 PIXELS = (0.1, 0.2, 0.3)
 METHOD = ("both", "edges", "cylinder", "mask")
@@ -109,7 +109,7 @@ def stenoses(base: int, repeats: int) -> dict[str, Any]:
                     lesion = with_intervals([lesion], widths, phantom.attenuation, phantom.mask)[0]
                     rows.append((phantom, lesion))
     mld = np.array([(lesion.mld * p.pixel, p.diameter.min() * p.pixel) for p, lesion in rows])
-    percent = np.array([(lesion.percent_diameter, p.percent) for p, lesion in rows])
+    percents = np.array([(lesion.percent_diameter, p.percent) for p, lesion in rows])
     area = np.array([
         (lesion.percent_area_densitometric, 100 * (1 - (1 - p.percent / 100) ** 2))
         for p, lesion in rows if lesion.percent_area_densitometric is not None
@@ -126,7 +126,7 @@ def stenoses(base: int, repeats: int) -> dict[str, Any]:
         "mld": summary([tuple(row) for row in mld]),
         "mld_from_1_mm": summary([tuple(row) for row in mld if row[1] >= 1]),
         "mld_below_1_mm": summary([tuple(row) for row in mld if row[1] < 1]),
-        "percent_diameter": points(percent),
+        "percent_diameter": points(percents),
         "percent_area": points(round_area),
         "percent_area_densitometric": points(area),
         "coverage_of_90": dict(zip(("mld", "percent_diameter"), np.mean(held, axis=0).round(3).tolist(), strict=True)),

@@ -38,7 +38,7 @@ SCATTER = 1.2
 """Factor of the scatter: smoothed diameters hide a part of it. Set on phantoms."""
 REST = 0.12
 """Standard deviation in pixels of a diameter that no source sees. Set on phantoms."""
-TOGETHER = 0.75
+TOGETHER = 0.9
 """Factor of all sources together: the steps of the models are larger than what is usually wrong. Set on phantoms."""
 BLURS = (0.85, 1.15)
 """Factors of the blur that are tried."""
