@@ -120,6 +120,16 @@ def test_a_cine_without_contrast_is_one_clear_error(
     assert (tmp_path / "out" / "dry_contrast.svg").is_file(), "the curve shows why"
 
 
+def test_a_dicom_segmentation_names_the_key_frames(run: Any, tmp_path: Path) -> None:
+    from pydicom import dcmread
+
+    assert run("--key-frames", "2", "--format", "seg") == 0
+    chosen = [key["frame"] for key in json.loads((tmp_path / "out" / "run1_contrast.json").read_text())["key_frames"]]
+    groups = dcmread(tmp_path / "out" / "run1_mask.dcm").PerFrameFunctionalGroupsSequence
+    sources = [group.DerivationImageSequence[0].SourceImageSequence[0] for group in groups]
+    assert sorted(int(source.ReferencedFrameNumber) - 1 for source in sources) == sorted(chosen)
+
+
 def test_a_single_image_is_segmented(run: Any, tmp_path: Path, png: Path, surveyor: list[int]) -> None:
     assert run("--key-frames", "2", path=png) == 0
     assert (tmp_path / "out" / "angio_mask.png").is_file() and surveyor == []

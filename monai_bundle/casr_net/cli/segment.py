@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     if options.key_frames is not None and options.format not in ("png", "seg"):
         raise UsageError(
             f"--key-frames cannot be written as {options.format}: a stack of some frames would not tell which; use "
-            "--format png."
+            "--format png or seg."
         )
     output = Path(options.output)
     if output.exists() and not output.is_dir():
