@@ -245,10 +245,8 @@ def _paths(
 
     if options.ends is None:
         found = [part for part in tree_lesions(tree, attenuation, vessels.mask) if part[0].length >= SHORTEST]
-        if not found and any(catheter for *_, catheter in tree.graph.edges(data="catheter")):
-            raise DataError("all that was found is taken for a catheter; a path between two points is measured anyway.")
         if not found:
-            raise DataError("the vessels are too short to be measured.")
+            raise DataError("the vessels, without the catheter, are too short to be measured.")
         said = [] if any(lesions for *_, lesions in found) else ["No narrowing was found on the tree."]
         return _told([(path, widths, doubted(lesions, widths, AUTOMATIC)) for path, widths, lesions in found]), said
     path = tree.path(*options.ends, snap=SNAP)
