@@ -105,8 +105,8 @@ def test_torch_in_single_precision_is_torch(network: CASRNet, channels: Any, wei
 def test_bfloat16_is_close_or_refused(
     network: CASRNet, channels: Any, weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where it is allowed and not asked for, single precision stands in. The network is random: its mask may hang on the
-    last digits."""
+    """Where it is allowed and not asked for, single precision stands in. The network is random: its mask may hang on
+    the last digits."""
     monkeypatch.setattr(prepared, "uses_bfloat16", lambda precision: True)
     runtimes = Runtimes("torch", weights, channels, "auto")
     assert runtimes.engine(network) is not None
