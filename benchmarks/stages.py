@@ -1,16 +1,16 @@
 """Time of each stage of a frame, of each runtime, and what the system's memory costs.
 
-    python benchmarks/stages.py --output benchmarks/results/stages.json [--rounds 7] [--note TEXT] [--keep-buffers]
+    python benchmarks/stages.py --output benchmarks/results/stages.json [--rounds 7] [--note TEXT]
 
-All variants are run in turns, so that whatever else happens on the machine meets all alike; the table has the median and
-the quartiles of wall time, processor time, the part of it in the kernel, and page faults. While it runs, the training
+All variants are run in turns, so that whatever else happens on the machine meets all alike; the table has median and
+quartiles of wall time, processor time, the part of it in the kernel, and page faults. While it runs, the training
 runner of ``make evidence`` waits (its pause lock is held). Say by ``--note`` what else was running.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
+import functools
 import json
 import platform
 import resource
@@ -35,15 +35,6 @@ from casr_net.preprocessing.load import image_tensor
 from casr_net.synthetic.angiogram import make_angiogram
 from casr_net.training.precision import uses_bfloat16
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-
-
-def keep_buffers() -> None:
-    """Let glibc keep large buffers that are freed: no mapping of their own, and nothing given back."""
-    libc = ctypes.CDLL("libc.so.6")
-    libc.mallopt(M_MMAP_MAX, 0)
-    libc.mallopt(M_TRIM_THRESHOLD, 2**30)
-
 
 def variants(config: list[str], network_too: bool, folder: Path) -> dict[str, Callable[[], Any]]:
     """What is timed, by name."""
@@ -54,8 +45,8 @@ def variants(config: list[str], network_too: bool, folder: Path) -> dict[str, Ca
     prepared = channels(dict(image))
     network = parser.get_parsed_content("network")
     inputs = prepared["image"].as_tensor()[None]
-    plain = TorchEngine(network)
-    prepared["pred"] = plain(inputs)[0]
+    with torch.no_grad():
+        prepared["pred"] = network(inputs)[0]
     mask = (np.asarray(post(dict(prepared))["pred"][0]) > 0).T.astype(np.uint8) * 255
     found: dict[str, Callable[[], Any]] = {
         "preprocessing": lambda: channels(dict(image)),
@@ -65,6 +56,7 @@ def variants(config: list[str], network_too: bool, folder: Path) -> dict[str, Ca
     if not network_too:
         return found
     engines: dict[str, Any] = {}
+    found["torch as it is"] = functools.partial(_eager, network, inputs)
     formats = [False, True] if uses_bfloat16() else [False]
     for way, net in (("", network), (" rewritten", rewritten(network))):
         for bfloat16 in formats:
@@ -77,6 +69,12 @@ def variants(config: list[str], network_too: bool, folder: Path) -> dict[str, Ca
             for bfloat16 in formats:
                 engines[f"openvino {'bf16' if bfloat16 else 'fp32'}{way}"] = OpenVINOEngine(model, threads, bfloat16)
     return found | {name: (lambda engine=engine: engine(inputs)) for name, engine in engines.items()}
+
+
+def _eager(network: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        result: torch.Tensor = network(inputs)
+        return result
 
 
 def run(found: dict[str, Callable[[], Any]], rounds: int) -> dict[str, dict[str, list[float]]]:
@@ -104,11 +102,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--config", action="append", default=[], help="overlay, such as paper")
     parser.add_argument("--stages-only", action="store_true", help="leave the network out")
-    parser.add_argument("--keep-buffers", action="store_true", help="with glibc's buffers kept, see keep_buffers")
     parser.add_argument("--note", default="nothing else was running")
     options = parser.parse_args()
-    if options.keep_buffers:
-        keep_buffers()
     lock = platformdirs.user_cache_path("casr-net") / "evidence" / "pause.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +116,7 @@ def main() -> None:
     }
     result = {
         "what": __doc__.splitlines()[0], "note": options.note, "rounds": options.rounds, "config": options.config,
-        "buffers_kept": options.keep_buffers, "machine": machine(), "platform": platform.platform(),
+        "machine": machine(), "platform": platform.platform(),
         "versions": runtime_versions([name for name in RUNTIMES if name in installed_runtimes()]),
         "median_and_quartiles": summary,
     }  # fmt: skip
@@ -129,7 +124,7 @@ def main() -> None:
     options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print("| variant | wall ms | CPU ms | kernel ms | page faults |", "|---|---|---|---|---|", sep="\n")
     for name, entry in summary.items():
-        cells = (f"{q[0]:.1f} ({q[1]:.1f}–{q[2]:.1f})" for q in entry.values())
+        cells = (f"{q[0]:.1f} ({q[1]:.1f} to {q[2]:.1f})" for q in entry.values())
         print(f"| {name} | {' | '.join(cells)} |")
 
 

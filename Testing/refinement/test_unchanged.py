@@ -1,4 +1,4 @@
-"""Shortcuts give what the plain way gives; masks are those of before (experiments/golden_masks.py, with real images)."""
+"""Shortcuts give what the plain way gives; masks are those of before (with real images: golden_masks.py)."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
 """The same function with fewer operations, for inference: exact up to rounding.
 
 BatchNorm is folded into the convolution before it. In the decoder the powers are taken before the nearest upsampling,
-with which they commute; the convolution over the concatenation is split into one over what comes from below and one over
-the skip, which are summed; and "nearest x2, then 3 x 3" becomes one transposed 4 x 4 convolution of stride 2, with 4 in
-place of 9 products a pixel.
+with which they commute. The convolution over the concatenation is split into one over what comes from below and one
+over the skip, which are summed. "Nearest x2, then 3 x 3" becomes one transposed 4 x 4 convolution of stride 2, with 4
+in place of 9 products a pixel.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 
 import torch
 from torch import nn
@@ -49,8 +50,7 @@ def rewritten(network: CASRNet) -> CASRNet:
 
 def _fold(layers: nn.Sequential) -> None:
     """BatchNorm into the convolution before it, in place."""
-    names = list(layers._modules)
-    for name, following in zip(names, names[1:], strict=False):
+    for name, following in itertools.pairwise(list(layers._modules)):
         layer, norm = layers._modules[name], layers._modules[following]
         if not isinstance(norm, nn.BatchNorm2d) or not isinstance(layer, (nn.Conv2d, SelfONN2d)):
             continue

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .buffers import keep_buffers
 from .packages import runtime_package
 
 __all__ = ["Engine", "OnnxEngine", "OpenVINOEngine", "TorchEngine", "as_onnx"]
@@ -39,7 +40,7 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """torch itself, channels last, on request under autocast to bfloat16.
+    """torch itself, channels last, on request under autocast to bfloat16. The process keeps its large buffers.
 
     Args:
         network: in evaluation mode; its kernels are stored channels last from then on, which changes no value.
@@ -47,6 +48,7 @@ class TorchEngine:
     """
 
     def __init__(self, network: nn.Module, bfloat16: bool = False) -> None:
+        keep_buffers()
         self.name = f"torch {'bf16' if bfloat16 else 'fp32'}"
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._bfloat16 = bfloat16

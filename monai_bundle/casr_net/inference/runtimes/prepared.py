@@ -18,6 +18,8 @@ from torch import nn
 
 from ... import __version__
 from ...errors import CASRError, UsageError
+from ...network.casrnet import CASRNet
+from ...network.rewrite import rewritten
 from ...network.weights import state_digest
 from ...training.precision import uses_bfloat16
 from ..provenance import describe
@@ -108,6 +110,7 @@ class _Preparation:
         text = f"{type(network).__qualname__} {settings} {state_digest(network.state_dict())}"
         self.about = {"network": hashlib.sha256(text.encode()).hexdigest(), "casr-net": __version__}
         self._sample: torch.Tensor | None = None
+        self._fast: nn.Module | None = None
         self._reference = b""
 
     def engine(self, runtime: str) -> Engine:
@@ -168,11 +171,11 @@ class _Preparation:
 
     def _built(self, runtime: str, bfloat16: bool) -> Engine:
         if runtime == "torch":
-            return TorchEngine(self.network, bfloat16)
+            return TorchEngine(self.fast, bfloat16)
         threads = torch.get_num_threads()
         try:
             about = {**self.about, "torch": torch.__version__, "onnx": version("onnx")}
-            model = self.store.get("onnx", about, lambda: as_onnx(self.network, self.sample.shape[1]))
+            model = self.store.get("onnx", about, lambda: as_onnx(self.fast, self.sample.shape[1]))
             if runtime == "onnx":
                 return OnnxEngine(model, threads)
             return OpenVINOEngine(model, threads, bfloat16)
@@ -181,6 +184,13 @@ class _Preparation:
         except Exception as error:  # what a converter or a runtime raises for a network that it does not know
             reason = " ".join(str(error).split())[:160]
             raise RefusedError(f"the network cannot be converted ({reason or type(error).__name__})") from error
+
+    @property
+    def fast(self) -> nn.Module:
+        """The network with fewer operations, where we know how to make it."""
+        if self._fast is None:
+            self._fast = rewritten(self.network) if type(self.network) is CASRNet else self.network
+        return self._fast
 
     @property
     def sample(self) -> torch.Tensor:
