@@ -18,7 +18,7 @@ LABEL_APP := monai_bundle/label_app
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: demo test test-oldest lint unit fuzz label label-test evidence evidence-status clean
+.PHONY: demo test test-oldest lint unit fuzz label label-test bench evidence evidence-status clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/casr segment monai_bundle/sample/images --output results/demo --overlay --probability --overwrite
@@ -56,6 +56,12 @@ MINUTES ?= 170
 THREADS ?= 1
 evidence: $(VENV)/.test
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m casr_net.evaluation.crossval --minutes $(MINUTES) --threads $(THREADS)
+
+# Speed of stages and runtimes; the training runner waits meanwhile. NOTE says what else was running.
+ROUNDS ?= 7
+NOTE ?= nothing else was running
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/stages.py --rounds $(ROUNDS) --note "$(NOTE)" --output benchmarks/results/stages.json
 
 evidence-status: $(VENV)/.test
 	$(BIN)/python -m casr_net.evaluation.crossval --status

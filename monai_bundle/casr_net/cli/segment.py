@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..files.names import FORMATS
+from ..inference.runtimes.packages import RUNTIMES
 from .arguments import add_window, checked_window
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_window(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (%(default)s)")
+    parser.add_argument("--runtime", choices=("auto", *RUNTIMES), help="what computes the network (auto: the fastest)")
     parser.add_argument("--weights", metavar="FILE", help="state dict to use in place of the shipped one")
     parser.add_argument(
         "--config", action="append", default=[], metavar="FILE", help="overlay of inference.json, path or shipped name"
@@ -71,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
         chosen["tta"] = True
     if window is not None:
         chosen["window"] = window
+    if options.runtime:
+        chosen["runtime"] = options.runtime
     parser = load_parser(
         files[1:], inputs=options.input, output_dir=options.output, format=options.format, overlay=options.overlay,
         probability=options.probability, refine=not options.no_refine, overwrite=options.overwrite,

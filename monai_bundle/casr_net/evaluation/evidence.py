@@ -68,7 +68,11 @@ class Workshop:
 
     def segmenter(self, run: Run, weights: Path) -> Segmenter:
         """The bundle's inference with the network of a run."""
-        return Segmenter(list(run.network), device="cpu", weights=str(weights), **{**run.settings, **self.inference})
+        # By torch in single precision, so that figures of different machines compare.
+        plain = {"runtime": "torch", "precision": "fp32"}
+        return Segmenter(
+            list(run.network), device="cpu", weights=str(weights), **{**plain, **run.settings, **self.inference}
+        )
 
 
 def work(unit: Unit, shop: Workshop, pace: Pace, units: Mapping[str, Unit]) -> dict[str, Any]:

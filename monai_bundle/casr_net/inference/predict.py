@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import SimpleInferer
+
+from ..errors import UsageError
+from .runtimes.prepared import Runtimes
 
 __all__ = ["FrameInferer", "predict"]
 
@@ -17,24 +23,60 @@ EDGE = 1e-6  # mean probabilities are kept this far from 0 and 1, whose logits a
 class FrameInferer(SimpleInferer):
     """Whole frames through the network, without gradients. (N, C, X, Y) to logits (N, 1, X, Y).
 
+    On the CPU the network is computed by the runtime that is wanted, once it is prepared for that (the first frame
+    takes longer). On a GPU torch computes it, as it does a network that is in training or watched by hooks.
+
     Args:
+        runtime, weights, channels, precision: of :class:`casr_net.inference.runtimes.Runtimes`. Without arguments the
+            network is called as it is.
         tta: run the frame and its three mirror images (test-time augmentation), and give the logits of the mean of the
             four probabilities, mirrored back; it takes four times as long.
+
+    Raises:
+        UsageError: for a runtime that cannot be used.
     """
 
-    def __init__(self, tta: bool = False) -> None:
+    def __init__(
+        self,
+        runtime: str = "torch",
+        weights: str | Path | None = None,
+        channels: Callable[[dict[str, Any]], dict[Any, Any]] | None = None,
+        precision: str = "fp32",
+        tta: bool = False,
+    ) -> None:
         super().__init__()
+        # Private: as the device, the runtime is recorded, but results of another one are no results of other settings.
+        self._runtime = runtime
+        self._runtimes = Runtimes(runtime, weights, channels, precision)
         self.tta = tta
+
+    @property
+    def used(self) -> str:
+        """Runtime and number format of the last network, such as "openvino bf16"; empty before the first frame."""
+        return self._runtimes.used
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         with torch.no_grad():
             if not self.tta:
-                return super().__call__(inputs, network, *args, **kwargs)
+                return self._run(inputs, network, *args, **kwargs)
             mean: Any = 0.0
             for axes in FLIPS:
-                logits = super().__call__(torch.flip(inputs, axes), network, *args, **kwargs)
+                logits = self._run(torch.flip(inputs, axes), network, *args, **kwargs)
                 mean = mean + torch.sigmoid(torch.flip(logits, axes)) / len(FLIPS)
             return torch.logit(mean, EDGE)
+
+    def _run(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        if inputs.device.type != "cpu" and self._runtime not in ("auto", "torch"):
+            raise UsageError(f"runtime {self._runtime!r} runs on the CPU, not on {inputs.device}; use device cpu.")
+        plain = inputs.device.type != "cpu" or args or kwargs or not isinstance(network, torch.nn.Module)
+        engine = None if plain else self._runtimes.engine(network)
+        if engine is None:
+            return super().__call__(inputs, network, *args, **kwargs)
+        if not isinstance(inputs, MetaTensor):
+            return engine(inputs)
+        logits = MetaTensor(engine(inputs.as_tensor()))
+        logits.copy_meta_from(inputs, copy_attr=False)
+        return logits
 
 
 def predict(

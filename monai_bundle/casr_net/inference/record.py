@@ -39,6 +39,7 @@ class RunReport:
         weights: file of the network's weights.
         components: the objects that lead to the results; their settings are stored, and hashed.
         window: centre and width that the user wants, None without; it counts among the settings.
+        inferer: whose ``used`` says what computed the network.
 
     Attributes:
         files: what is known of each input, by its path.
@@ -53,6 +54,7 @@ class RunReport:
         weights: str | Path = "",
         components: Sequence[Any] = (),
         window: Sequence[float] | None = None,
+        inferer: Any = None,
     ) -> None:
         self.record = RunFile(output_dir)
         self.folder, self.weights = Path(output_dir), Path(weights)
@@ -73,12 +75,14 @@ class RunReport:
             "versions": package_versions(),
             "platform": platform.platform(),
             "device": str(device),
+            "runtime": "",
             "config_sha256": settings_hash(self.config),
             "weights": as_text(weights),
             "weights_sha256": sha256(self.weights) if self.weights.is_file() else None,
         }
         self._started = self._saved = time.perf_counter()
         self._cost = 0.0
+        self._inferer = inferer
         self._outputs: dict[str, dict[str, Any]] = {}
         self._passed_over: dict[str, int] = {}
         self._looked = False
@@ -238,6 +242,7 @@ class RunReport:
     def _current(self) -> dict[str, Any]:
         self.seconds["total"] = time.perf_counter() - self._started
         return self.run | {
+            "runtime": getattr(self._inferer, "used", ""),
             "summary": self.summary(),
             "frames": self._frames(),
             "files": [record.as_json() for record in self.files.values()],

@@ -7,6 +7,8 @@ import numpy as np
 
 __all__ = ["ben_graham", "clahe"]
 
+_SHARES = np.arange(256, dtype=np.float32) / 255
+
 
 def clahe(grey: np.ndarray, clip_limit: float = 2.0, tiles: int = 8) -> np.ndarray:
     """Contrast limited adaptive histogram equalisation (OpenCV). (X, Y) in [0, 1], in and out.
@@ -14,8 +16,10 @@ def clahe(grey: np.ndarray, clip_limit: float = 2.0, tiles: int = 8) -> np.ndarr
     Works on 256 levels: OpenCV's clip limit is relative to the mean count of a bin, so that 16-bit images, whose bins
     hold less than one pixel of a tile, would hardly be changed.
     """
-    levels = np.round(np.clip(grey, 0, 1) * 255).astype(np.uint8)
-    return cv2.createCLAHE(clip_limit, (tiles, tiles)).apply(levels).astype(np.float32) / 255
+    scaled = np.clip(grey, 0, 1)
+    scaled *= 255
+    levels = np.rint(scaled, out=scaled).astype(np.uint8)
+    return _SHARES[cv2.createCLAHE(clip_limit, (tiles, tiles)).apply(levels)]
 
 
 def ben_graham(
@@ -40,10 +44,21 @@ def ben_graham(
     sigma = max(sigma_fraction * max(image.shape), 0.5)
     if field is None or field.all():
         mean = _gaussian(image, sigma)
-        return np.clip(alpha * (image - mean) + 0.5, 0, 1)
+        return _stretched(image, mean, alpha)
     weight = field.astype(np.float32)
-    mean = _gaussian(image * weight, sigma) / np.maximum(_gaussian(weight, sigma), 1e-6)
-    return np.where(field, np.clip(alpha * (image - mean) + 0.5, 0, 1), np.float32(0.5))
+    mean = _gaussian(image * weight, sigma)
+    mean /= np.maximum(_gaussian(weight, sigma), 1e-6)
+    result = _stretched(image, mean, alpha)
+    result[~field] = 0.5
+    return result
+
+
+def _stretched(image: np.ndarray, mean: np.ndarray, alpha: float) -> np.ndarray:
+    """In the memory of ``mean``: fresh arrays of this size cost more than what is computed."""
+    np.subtract(image, mean, out=mean)
+    mean *= np.float32(alpha)
+    mean += np.float32(0.5)
+    return np.clip(mean, 0, 1, out=mean)
 
 
 def _gaussian(image: np.ndarray, sigma: float) -> np.ndarray:

@@ -122,14 +122,16 @@ class MultichannelPreprocessd(ImageTransformd):
         stored = data.get(self.field_key) if self.field_key else None
         field = field_of_view(grey) if stored is None else as_numpy(stored)[0] > 0.5
         grey = fill_outside(grey, field)
-        parts = []
-        for name in self.channels:
+        result = np.empty((len(self.channels), *grey.shape), np.float32)
+        for name, part in zip(self.channels, result, strict=True):
             if name == "grey":
-                parts.append(grey)
+                part[...] = grey
             elif name == "clahe":
-                parts.append(clahe(grey, self.clip_limit, self.tiles))
+                part[...] = clahe(grey, self.clip_limit, self.tiles)
             elif name == "ben_graham":
-                parts.append(ben_graham(grey, field, self.alpha, self.sigma_fraction))
+                part[...] = ben_graham(grey, field, self.alpha, self.sigma_fraction)
             else:
-                parts.append(np.full_like(grey, 0.5))
-        return np.stack(parts).astype(np.float32) * 2 - 1
+                part[...] = 0.5
+        result *= 2
+        result -= 1
+        return result

@@ -120,13 +120,42 @@ def refine(
     length = max(probability.shape) if scale is None else scale
     area = probability.size if scale is None else scale**2
     mask = probability >= parameters.threshold
+    parts = _Parts(mask)
     if parameters.reconnect:
-        mask = reconnect(mask, probability, parameters, length, area)
+        mask = _reconnected(parts, probability, parameters, length, area)
     if parameters.fill_pinholes:
         mask = fill_pinholes(mask, parameters.max_hole_area * area)
     if parameters.remove_components:
-        mask = remove_components(mask, probability, parameters, length, area)
+        # What is known of the mask holds on as long as nothing was added to it.
+        parts = parts if mask is parts.mask else _Parts(mask)
+        mask = _remaining(parts, probability, parameters, length, area)
     return mask
+
+
+class _Parts:
+    """A mask and its components; their depth is computed when it is asked for."""
+
+    def __init__(self, mask: np.ndarray) -> None:
+        self.mask = mask
+        found = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+        self.count, self.labels, self.stats = found[0], found[1], found[2]
+        self._depth: np.ndarray | None = None
+
+    @property
+    def depth(self) -> np.ndarray:
+        """Distance of each pixel of the mask to the nearest pixel outside, in pixels; outside the image counts."""
+        if self._depth is None:
+            padded = np.pad(self.mask, 1).view(np.uint8)
+            self._depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        return self._depth
+
+    def window(self, part: int, margin: int = 0) -> tuple[slice, slice]:
+        """The part of the image with a component, and a margin around it."""
+        left, top, width, height = self.stats[part, :4].tolist()  # OpenCV's columns are our second axis
+        return (
+            slice(max(top - margin, 0), top + height + margin),
+            slice(max(left - margin, 0), left + width + margin),
+        )
 
 
 def reconnect(
@@ -147,16 +176,41 @@ def reconnect(
     Returns:
         bool (X, Y), the mask and the lines.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    if count < 3:
-        return mask
-    ends = vessel_ends(labels, _depth(mask), parameters.direction_length * length)
-    joinable = stats[:, cv2.CC_STAT_AREA] >= parameters.min_area * area
+    return _reconnected(_Parts(np.ascontiguousarray(mask, bool)), probability, parameters, length, area)
+
+
+def _reconnected(
+    parts: _Parts, probability: np.ndarray, parameters: RefinementParameters, length: float, area: float
+) -> np.ndarray:
+    """:func:`reconnect`; the very mask of the parts where nothing can be joined."""
+    stretch = parameters.direction_length * length
+    large = parts.stats[:, cv2.CC_STAT_AREA] >= parameters.min_area * area
+    # A component that is neither large nor long enough for an end with a direction joins nothing.
+    span = np.hypot(parts.stats[:, cv2.CC_STAT_WIDTH] - 1, parts.stats[:, cv2.CC_STAT_HEIGHT] - 1)
+    able = large | (span >= max(stretch / 2, 1) - 1e-3)
+    able[0] = False
+    if able.sum() < 2 or not _any_near(parts, able, parameters.max_gap * length):
+        return parts.mask
+    ends = vessel_ends(parts.labels * able[parts.labels], parts.depth, stretch)
+    joinable = large
     joinable[ends.labels] = True
     joinable[0] = False
     limits = BridgeLimits(parameters.max_gap * length, parameters.max_angle, parameters.max_cost)
-    bridges = find_bridges(probability, labels, ends, joinable, limits)
-    return draw_bridges(mask, bridges)
+    bridges = find_bridges(probability, parts.labels, ends, joinable, limits)
+    return draw_bridges(parts.mask, bridges) if bridges else parts.mask
+
+
+def _any_near(parts: _Parts, able: np.ndarray, gap: float) -> bool:
+    """Whether two of the able components are so near that a patch line could join them."""
+    # A line starts up to half the width and 2 pixels inside its vessel.
+    margin = int(gap + 2 * float(parts.depth.max()) + 2) + 2
+    order = np.flatnonzero(able)
+    largest = order[np.argmax(parts.stats[order, cv2.CC_STAT_AREA])]
+    for part in order[order != largest].tolist():
+        near = parts.labels[parts.window(part, margin)]
+        if (able[near] & (near != part)).any():
+            return True
+    return False
 
 
 def fill_pinholes(mask: np.ndarray, max_area: float) -> np.ndarray:
@@ -191,32 +245,42 @@ def remove_components(
     Returns:
         bool (X, Y), a subset of the mask.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    size = stats[:, cv2.CC_STAT_AREA]
+    return _remaining(_Parts(np.ascontiguousarray(mask, bool)), probability, parameters, length, area)
+
+
+def _remaining(
+    parts: _Parts, probability: np.ndarray, parameters: RefinementParameters, length: float, area: float
+) -> np.ndarray:
+    """:func:`remove_components`."""
+    mask, count, labels = parts.mask, parts.count, parts.labels
+    size = parts.stats[:, cv2.CC_STAT_AREA]
     kept = size >= parameters.min_area * area
     kept[0] = False
     if not kept.any():
         return np.zeros_like(mask)
-    inside = labels[mask]
     # The widest disc's diameter: the distance runs from pixel centre to pixel centre, half a pixel beyond the edge.
     width = np.ones(count)
-    np.maximum.at(width, inside, 2.0 * _depth(mask)[mask] - 1)
+    for part in np.flatnonzero(kept).tolist():
+        window = parts.window(part)
+        deepest = parts.depth[window][labels[window] == part].max()
+        width[part] = max(1.0, float(np.float32(2.0) * deepest - np.float32(1)))
     # Components of equal length are all taken for the main tree: a choice by position would depend on the orientation.
     lengths = np.where(kept, size / width, -1)
     main = lengths == lengths.max()
     certain = mask & (probability >= parameters.threshold)
-    number = np.bincount(labels[certain], minlength=count)
-    mean = np.bincount(labels[certain], weights=probability[certain], minlength=count) / np.maximum(number, 1)
+    inside = labels[certain]
+    number = np.bincount(inside, minlength=count)
+    mean = np.bincount(inside, weights=probability[certain], minlength=count) / np.maximum(number, 1)
     kept &= (mean >= parameters.min_mean_probability) & (size / width**2 >= parameters.min_elongation)
-    apart = cv2.distanceTransform((~main[labels]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    distance = np.full(count, np.inf)
-    np.minimum.at(distance, inside, apart[mask].astype(np.float64))
-    kept &= (distance <= parameters.max_distance * length) | (size >= parameters.far_area * area)
+    # Only of what nothing else decides about, the distance from the main tree is needed.
+    reach = parameters.max_distance * length
+    for part in np.flatnonzero(kept & ~main & (size < parameters.far_area * area)).tolist():
+        window = parts.window(part, int(min(reach, max(mask.shape))) + 2)
+        near = labels[window]
+        if not main[near].any():
+            kept[part] = False
+            continue
+        apart = cv2.distanceTransform((~main[near]).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        kept[part] = float(apart[near == part].min()) <= reach
     kept[main] = True
     return kept[labels]
-
-
-def _depth(mask: np.ndarray) -> np.ndarray:
-    """Distance of each pixel of the mask to the nearest pixel outside, in pixels; outside the image counts."""
-    padded = np.pad(mask, 1).astype(np.uint8)
-    return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from torch.nn import functional as F
 
 __all__ = ["MaskOutsideFieldd"]
 
@@ -32,8 +33,12 @@ class MaskOutsideFieldd(MapTransform):
         result = dict(data)
         if self.field_key not in result:
             return result
-        field = torch.as_tensor(result[self.field_key]).float()
-        wide = F.max_pool2d(field[None], 2 * self.margin + 1, stride=1, padding=self.margin)[0]
+        field = torch.as_tensor(result[self.field_key])
+        if bool((field != 0).all()):
+            return result  # a map times 1
+        side = 2 * self.margin + 1
+        grown = [cv2.dilate(plane, np.ones((side, side), np.uint8)) for plane in field.float().cpu().numpy()]
+        wide = torch.from_numpy(np.stack(grown))
         for key in self.key_iterator(result):
             result[key] = result[key] * wide.to(result[key].device)
         return result

@@ -146,8 +146,15 @@ def vessel_ends(labels: np.ndarray, depth: np.ndarray, length: float) -> VesselE
         depth: (X, Y), distance of each vessel pixel to the nearest pixel outside, in pixels.
         length: stretch of the skeleton that gives direction and width, in pixels.
     """
-    depth = np.pad(depth, 1)
-    skeleton = _Skeleton.of(np.pad(skeletonize(labels > 0), 1)).pruned(depth)
+    inside = labels > 0
+    columns, rows = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not len(columns):
+        return VesselEnds(np.zeros((0, 2), int), np.zeros((0, 2)), np.zeros(0), np.zeros(0, labels.dtype))
+    # Only where the vessels are: thinning passes over each pixel again and again.
+    window = slice(columns[0], columns[-1] + 1), slice(rows[0], rows[-1] + 1)
+    corner = np.array((columns[0], rows[0]))
+    depth = np.pad(depth[window], 1)
+    skeleton = _Skeleton.of(np.pad(skeletonize(inside[window]), 1)).pruned(depth)
     kept, directions, radii = [], [], []
     for end in np.flatnonzero(skeleton.is_end & (skeleton.branch > 0)).tolist():
         members = skeleton.points[skeleton.members(end)]
@@ -161,7 +168,7 @@ def vessel_ends(labels: np.ndarray, depth: np.ndarray, length: float) -> VesselE
         directions.append(direction / np.hypot(*direction))
         # Half a pixel less: the distance runs from pixel centre to pixel centre.
         radii.append(float(np.median(depth[tuple(members[tail].T)])) - 0.5)
-    position = skeleton.points[kept] - 1
+    position = skeleton.points[kept] - 1 + corner
     return VesselEnds(
         position, np.reshape(directions, (-1, 2)), np.array(radii), labels[position[:, 0], position[:, 1]]
     )
@@ -210,7 +217,10 @@ def _bridge_from(
     window = tuple(slice(low, high) for low, high in zip(corner, point + int(reach) + 2, strict=True))
     near = labels[window]
     other = joinable[near] & (near != label)
-    if not other.any():
+    # Most ends have nothing ahead of them; that is seen without the whole window.
+    row, column = (places + start for places, start in zip(np.nonzero(other), corner - point, strict=True))
+    away = np.hypot(row, column)
+    if not ((row * direction[0] + column * direction[1] >= limit * away) & (away <= reach)).any():
         return None
     rows, columns = np.indices(near.shape) + (corner - point)[:, None, None]
     distance = np.hypot(rows, columns)

@@ -1,0 +1,63 @@
+"""Shortcuts give what the plain way gives; masks are those of before (with real images: golden_masks.py)."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from casr_net.preprocessing.field import _blades, _line_medians, field_of_view
+from casr_net.refinement.contours import refine
+from casr_net.refinement.fieldmask import MaskOutsideFieldd
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 6])
+def test_masks_and_fields_are_those_of_before(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(EXPERIMENTS), *sys.path])
+    script = runpy.run_path(str(EXPERIMENTS / "golden_masks.py"))
+    known = json.loads((EXPERIMENTS / "results" / "golden_masks.json").read_text())[f"synthetic {seed}"]
+    made = script["make_angiogram"](seed=seed, size=(512, 384, 300)[seed % 3])
+    levels = script["broken"](made.mask.T > 0, seed)
+    assert script["digest"](refine(levels)) == known["mask"]
+    assert script["digest"](refine(levels[::2, ::2])) == known["mask of half"]
+    if made.image.shape[0] == 512:  # smaller ones are resized before
+        field = field_of_view(script["with_rim"](made.image.T.astype(np.float32) / 255, seed))
+        assert script["digest"](torch.from_numpy(field[None].astype(np.float32))) == known["field"]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_medians_of_lines_are_those_of_numpy(axis: int) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.random((41, 64)).astype(np.float32)
+    known = rng.random(image.shape) < 0.4
+    known[3], known[:, 7] = True, True
+    expected = np.ma.median(np.ma.masked_array(image, known), axis=1 - axis).filled(0)
+    assert np.array_equal(_line_medians(image, axis, known), expected)
+    assert np.array_equal(_line_medians(image, axis), np.median(image, axis=1 - axis))
+
+
+@pytest.mark.parametrize(("dark", "found"), [(0.1, True), (0.26, False), (0.3, False)])
+def test_blades_are_decided_at_their_limit(dark: float, found: bool) -> None:
+    """A flat image of 0.62: the outermost line must be at most 0.7 x 0.6 x 0.62 = 0.2604."""
+    image = np.full((100, 100), 0.62, np.float32)
+    image[:4] = dark + 0.004 if dark == 0.26 else dark
+    assert _blades(image, np.zeros(image.shape, bool), 0.6, 0.12)[:4].any() == found
+    image[:4] = 0.26
+    assert _blades(image, np.zeros(image.shape, bool), 0.6, 0.12)[:4].all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_field_is_widened_as_by_pooling(share: float) -> None:
+    torch.manual_seed(0)
+    field = (torch.rand(1, 60, 47) < share**4).float()
+    levels = torch.rand(1, 60, 47)
+    expected = levels * F.max_pool2d(field[None], 9, stride=1, padding=4)[0]
+    assert torch.equal(MaskOutsideFieldd("pred")({"pred": levels, "field": field})["pred"], expected)

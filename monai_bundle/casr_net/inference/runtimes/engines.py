@@ -1,0 +1,156 @@
+"""One network in one runtime on the CPU: arrays in, logits out."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from .buffers import keep_buffers
+from .packages import runtime_package
+
+__all__ = ["Engine", "OnnxEngine", "OpenVINOEngine", "TorchEngine", "as_onnx"]
+
+SHAPES = 4
+"""Sizes of input that stay compiled in OpenVINO. Our choice: a cine has one, a folder of images few."""
+
+OPSET = 17
+TRACED = (64, 96)
+"""Rows and columns of the input that the network is traced with; other sizes are left open."""
+
+
+class Engine(Protocol):
+    """A network in a runtime. May be called by several threads at once.
+
+    Attributes:
+        name: of runtime and number format, such as "openvino bf16".
+    """
+
+    name: str
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(N, C, X, Y), float32 on the CPU, to logits of the same grid, float32."""
+
+
+class TorchEngine:
+    """torch itself, channels last, on request under autocast to bfloat16. The process keeps its large buffers.
+
+    Args:
+        network: in evaluation mode; its kernels are stored channels last from then on, which changes no value.
+        bfloat16: products in bfloat16, sums in single precision.
+    """
+
+    def __init__(self, network: nn.Module, bfloat16: bool = False) -> None:
+        keep_buffers()
+        self.name = f"torch {'bf16' if bfloat16 else 'fp32'}"
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._bfloat16 = bfloat16
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            logits = self._network(inputs.contiguous(memory_format=torch.channels_last))
+        # A copy is no inference tensor: what follows may change it in place.
+        return logits.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+
+
+class OnnxEngine:
+    """ONNX Runtime in single precision.
+
+    Args:
+        model: a file as :func:`as_onnx` makes it.
+        threads: of the CPU.
+
+    Raises:
+        UsageError: without the packages.
+    """
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        self.name = "onnx fp32"
+        runtime = runtime_package("onnx", "onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors
+        self._session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self._session.run(None, {self._input: _array(inputs)})[0])
+
+
+class OpenVINOEngine:
+    """OpenVINO, compiled for each size of input.
+
+    Args:
+        model: a file as :func:`as_onnx` makes it.
+        threads: of the CPU.
+        bfloat16: number format. It is stated in any case, since OpenVINO takes bfloat16 by itself where the CPU has it.
+
+    Raises:
+        UsageError: without the packages.
+    """
+
+    def __init__(self, model: bytes, threads: int, bfloat16: bool = False) -> None:
+        self.name = f"openvino {'bf16' if bfloat16 else 'fp32'}"
+        runtime = runtime_package("openvino", "openvino")
+        self._core = runtime.Core()
+        self._model = self._core.read_model(model)
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # the processors are not ours alone
+        }
+        self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._requests = threading.local()
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        array = _array(inputs)
+        return torch.from_numpy(np.array(self._request(array.shape).infer({0: array}, share_inputs=True)[0]))
+
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        """A request holds buffers, so that each thread has its own."""
+        with self._lock:
+            compiled = self._compiled.get(shape)
+            if compiled is None:
+                model = self._model.clone()
+                model.reshape(list(shape))
+                compiled = self._compiled[shape] = self._core.compile_model(model, "CPU", self._settings)
+            self._compiled.move_to_end(shape)
+            while len(self._compiled) > SHAPES:
+                self._compiled.popitem(last=False)
+        if getattr(self._requests, "of", None) is not compiled:
+            self._requests.of, self._requests.request = compiled, compiled.create_infer_request()
+        return self._requests.request
+
+
+def _array(inputs: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(inputs.detach().numpy(), np.float32)
+
+
+def as_onnx(network: nn.Module, channels: int) -> bytes:
+    """The network as an ONNX file whose batch, rows and columns are open.
+
+    torch's exporter by tracing is taken: the one by ``torch.export`` needs ten times as long for the same file.
+
+    Args:
+        network: in evaluation mode.
+        channels: of its input.
+    """
+    example = torch.zeros(1, channels, *TRACED)
+    open_sizes = {0: "batch", 2: "x", 3: "y"}
+    with tempfile.TemporaryDirectory(prefix="casr-") as folder, warnings.catch_warnings():
+        path = Path(folder) / "model.onnx"
+        warnings.simplefilter("ignore")  # deprecations of the exporter, and constants that are meant to be constant
+        torch.onnx.export(
+            network, (example,), path, dynamo=False, opset_version=OPSET, input_names=["image"],
+            output_names=["logits"], dynamic_axes={"image": open_sizes, "logits": open_sizes},
+        )  # fmt: skip
+        return path.read_bytes()

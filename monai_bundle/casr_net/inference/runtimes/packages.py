@@ -1,0 +1,80 @@
+"""The optional packages of the runtimes, and the one way to import them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+
+from ...errors import UsageError
+
+__all__ = ["RUNTIMES", "installed_runtimes", "require_runtime", "runtime_package", "runtime_versions"]
+
+RUNTIMES: dict[str, tuple[str, ...]] = {
+    "torch": (),
+    "onnx": ("onnx", "onnxruntime"),
+    "openvino": ("onnx", "openvino"),
+}
+"""Runtimes, and the packages of the extra of the same name. torch writes the ONNX file that both others read."""
+
+
+def _missing(runtime: str) -> list[str]:
+    return [name for name in RUNTIMES[runtime] if sys.modules.get(name) is None and not _findable(name)]
+
+
+def _findable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # a module without a specification, or None in sys.modules
+        return False
+
+
+def installed_runtimes() -> list[str]:
+    """Names of the runtimes whose packages are there; "torch" always is."""
+    return [name for name in RUNTIMES if not _missing(name)]
+
+
+def require_runtime(runtime: str) -> None:
+    """Refuse a runtime that is not known, or whose packages are missing; nothing is imported.
+
+    Raises:
+        UsageError: naming the extra to install.
+    """
+    if runtime not in RUNTIMES:
+        raise UsageError(f"runtime is {runtime!r}; known are auto, {', '.join(RUNTIMES)}.")
+    missing = _missing(runtime)
+    if missing:
+        raise UsageError(
+            f"runtime {runtime!r}: {' and '.join(missing)} not installed; pip install 'casr-net[{runtime}]' brings "
+            f"{'them' if len(missing) > 1 else 'it'}."
+        )
+
+
+def runtime_package(runtime: str, name: str) -> ModuleType:
+    """Import a package of a runtime.
+
+    Raises:
+        UsageError: when it is missing (naming the extra) or broken.
+    """
+    require_runtime(runtime)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # a wheel of another system raises ImportError, OSError or whatever it likes
+        reason = " ".join(str(error).split())[:120]
+        raise UsageError(
+            f"runtime {runtime!r}: {name} cannot be imported ({reason}); pip install --force-reinstall "
+            f"'casr-net[{runtime}]' may mend it."
+        ) from error
+
+
+def runtime_versions(runtimes: list[str]) -> dict[str, str]:
+    """Versions of torch and of the packages of these runtimes; a package of unknown version is "unknown"."""
+    found = {}
+    for name in sorted({"torch", *(package for runtime in runtimes for package in RUNTIMES[runtime])}):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # onnxruntime-gpu, for example, brings the module onnxruntime
+            found[name] = "unknown"
+    return found

@@ -1,0 +1,68 @@
+"""Whether a runtime finds the vessels that torch finds: a trial on the sample that the bundle ships."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ...files.images import read_angiogram
+from ...preprocessing.load import image_tensor
+from ..bundle import bundle_root
+from .engines import Engine
+
+__all__ = ["TOLERANCE", "RefusedError", "packed_mask", "sample_input", "try_engine"]
+
+TOLERANCE = 0.02
+"""Largest 1 - Dice between a runtime's mask of the sample and that of torch in single precision. Our choice: five times
+what bfloat16 changes in the mean of real images (experiments/results/runtime_accuracy.json)."""
+
+
+class RefusedError(Exception):
+    """The runtime must not be used; the text says why."""
+
+
+def sample_input(channels: object) -> torch.Tensor:
+    """The shipped sample as the network sees it, (1, C, X, Y).
+
+    Args:
+        channels: preprocessing of an image, ``channels`` of ``configs/inference.json``.
+
+    Raises:
+        DataError: when the sample is missing.
+    """
+    source = read_angiogram(bundle_root() / "sample" / "images" / "angiogram.png")
+    prepared = channels({"image": image_tensor(source.grey(0), source.affine)})  # type: ignore[operator]
+    return torch.Tensor(prepared["image"].as_tensor())[None]
+
+
+def packed_mask(logits: torch.Tensor) -> bytes:
+    """The mask of logits, one bit a pixel."""
+    return np.packbits(logits.numpy() > 0).tobytes()
+
+
+def try_engine(engine: Engine, sample: torch.Tensor, reference: bytes) -> None:
+    """Run the sample.
+
+    Args:
+        engine: to try.
+        sample: of :func:`sample_input`.
+        reference: :func:`packed_mask` of torch in single precision.
+
+    Raises:
+        RefusedError: when it fails, gives values that are not finite, or another mask.
+    """
+    try:
+        logits = engine(sample)
+    except Exception as error:  # each runtime has its own classes of errors
+        reason = " ".join(str(error).split())[:160]
+        raise RefusedError(f"it fails on the shipped sample ({reason or type(error).__name__})") from error
+    if not torch.isfinite(logits).all():
+        raise RefusedError("it gives values that are not finite on the shipped sample")
+    expected = np.unpackbits(np.frombuffer(reference, np.uint8), count=logits.numel()).astype(bool)
+    found = logits.numpy().reshape(-1) > 0
+    total = int(expected.sum() + found.sum())
+    dice = 2 * int((expected & found).sum()) / total if total else 1.0
+    if 1 - dice > TOLERANCE:
+        raise RefusedError(
+            f"its mask of the shipped sample has Dice {dice:.3f} with torch's; {1 - TOLERANCE:.2f} is needed"
+        )
