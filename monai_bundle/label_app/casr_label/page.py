@@ -241,6 +241,15 @@ def accept(wanted: Acceptance, image: Image = None) -> dict[str, Any]:
     return bench.accept(bench.place(image, None), wanted.drafts, wanted.final)
 
 
+@router.get("/training")
+def training() -> dict[str, Any]:
+    """The last training since the server was started, or null; versions of the weights, and which is used."""
+    from monailabel.utils.async_tasks.task import AsyncTask
+
+    task, _ = AsyncTask.status("train")
+    return {"task": task, **_bench().app.trainer.stats()}
+
+
 @router.put("/trial")
 def put_trial(file: Annotated[UploadFile, File()]) -> dict[str, Any]:
     """Keep a file for a while to try it; it does not go to the images."""

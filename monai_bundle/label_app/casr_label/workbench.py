@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 import threading
 import time
@@ -99,7 +100,7 @@ class Workbench:
         store, end = self.app.datastore(), time.monotonic() + HEADER_SECONDS
         finished, drafted = set(store.get_labeled_images()), self.drafts.images()
         found = []
-        for image in store.list_images():
+        for image in sorted(store.list_images(), key=_natural):
             info, key = store.get_image_info(image), folder_name(image)
             proposed = ORIGINAL in store.get_labels_by_image_id(image) or any(self._computed.glob(f"{key}/f*.png"))
             if key in drafted:
@@ -253,3 +254,9 @@ class Workbench:
             label = self.app.datastore().save_label(place.name, str(file), FINAL, {"frames": frames})
         self.app.on_save_label(place.name, label)
         return frames
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Order of names in which frame9 comes before frame10."""
+    parts = re.split(r"(\d+)", name.lower())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
