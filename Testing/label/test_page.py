@@ -8,14 +8,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 
 from casr_net import Segmenter
+from casr_net.files.dicom import save_dicom
 from casr_net.files.images import read_angiogram
 from casr_net.files.masks import read_mask
 from casr_net.refinement.contours import RefinementParameters, refine
+from casr_net.synthetic.dataset import write_dataset
 
 from .conftest import Answer, Server, full_mask, png
+from .fake_pacs import FakePACS
 
 
 def decoded(answer: Answer) -> np.ndarray:
@@ -199,3 +203,30 @@ def test_drafts_survive_a_killed_server(start: Callable[..., Server], studies: P
     got = one.get("/page/draft?image=frame0&frame=0")
     assert (decoded(got) == full_mask()).all() and int(got.headers["x-casr-revision"]) == revision
     assert [path.name for path in place.iterdir()] == [f"f00000-r{revision}.png"]
+
+
+def test_page_in_front_of_a_pacs(start: Callable[..., Server], tmp_path: Path) -> None:
+    (file,) = [path for path in write_dataset(tmp_path / "xa", 1, seed=8, frames=3, size=128) if path.suffix == ".dcm"]
+    data = pydicom.dcmread(file)
+    data.CineRate = 30
+    save_dicom(file, data)
+    pacs = FakePACS([file])
+    try:
+        one = start(pacs.url, "--state", str(tmp_path / "state"))
+        (uid,) = pacs.headers
+        assert one.get("/page/images").json["images"] == [{"id": uid, "state": "new", "score": None, "frames": None}]
+        said = one.get(f"/page/image?image={uid}").json
+        assert said["frames"] == 3 and said["columns"] == 128 and said["rate"] == 30
+        assert one.get("/page/images").json["images"][0]["frames"] == 3, "known as soon as it was fetched"
+        drafts = {2: put(one, uid, full_mask(), 0, 2).json["revision"]}
+        pacs.saying = (503, "text/plain", b"no")
+        refused = one.post(f"/page/accept?image={uid}", {"drafts": drafts})
+        assert refused.status == 502 and "kept here" in refused.detail
+        assert (decoded(one.get(f"/page/draft?image={uid}&frame=2")) == full_mask()).all(), "nothing is lost"
+        pacs.saying = None
+        stamp = one.get(f"/page/image?image={uid}").json["final"]["stamp"]
+        done = one.post(f"/page/accept?image={uid}", {"drafts": drafts, "final": stamp})
+        assert done.status == 200 and done.json["frames"] == [2], done.body
+        assert any(asked.method == "POST" and asked.path.endswith("/studies") for asked in pacs.asked)
+    finally:
+        pacs.stop()

@@ -46,17 +46,13 @@ class Draft:
     revision: int
     path: Path
 
-    def mask(self) -> np.ndarray:
-        """Bool (X, Y).
+    def read(self) -> tuple[np.ndarray, dict[str, Any]]:
+        """The mask, bool (X, Y), and what the client wrote down with it, such as threshold and refinement.
 
         Raises:
-            DataError: when the file is damaged.
+            DataError: when the file is damaged; ConflictError: when it was replaced at this moment.
         """
-        return _opened(self.path)[0]
-
-    def settings(self) -> dict[str, Any]:
-        """What the client wrote down with it, such as threshold and refinement."""
-        return _opened(self.path)[1]
+        return _opened(self.path)
 
 
 class DraftStore:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from casr_net.errors import UsageError
+from casr_net.errors import DataError, UsageError
 
 from . import pictures
 from .requests import NotFoundError, checked_request
@@ -197,9 +197,17 @@ def draft(frame: Frame, image: Image = None) -> Response:
     found = bench.drafts.of(place.name).get(frame)
     if found is None:
         raise NotFoundError(f"frame {frame + 1} of {place.name!r} has no draft.")
-    settings = {key: value for key, value in found.settings().items() if key in ("threshold", "refine")}
+    mask, settings = found.read()
+    with place.errors():
+        size = bench.open(place.path).size
+    if mask.shape != size:
+        raise DataError(
+            f"the draft of frame {frame + 1} of {place.name!r} has {mask.shape[0]} x {mask.shape[1]} pixels, the image "
+            f"{size[0]} x {size[1]}: it is of another image."
+        )
+    settings = {key: settings[key] for key in ("threshold", "refine") if key in settings}
     headers = {"X_CASR_Revision": str(found.revision), "X_CASR_Settings": json.dumps(settings)}
-    return _png(pictures.mask_png(found.mask()), **headers)
+    return _png(pictures.mask_png(mask), **headers)
 
 
 @router.put("/draft")

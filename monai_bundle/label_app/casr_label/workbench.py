@@ -229,7 +229,7 @@ class Workbench:
             for frame, revision in revisions.items():
                 if frame not in drafts or drafts[frame].revision != revision:
                     raise ConflictError(f"the draft of frame {frame + 1} was changed in another window meanwhile.")
-            frames = self._store(place, source, {frame: drafts[frame].mask() for frame in revisions})
+            frames = self._store(place, source, {frame: drafts[frame].read()[0] for frame in revisions})
             for frame, revision in revisions.items():
                 with contextlib.suppress(ConflictError):  # drawn on meanwhile: it stays a draft
                     self.drafts.remove(place.name, frame, revision)

@@ -14,6 +14,7 @@ export class Editor {
   constructor(
     private readonly shown: () => { opened: Opened; frame: number; layer: Layer } | null,
     private readonly painted: (box: Box) => void, // for the eye
+    private readonly moving: () => void, // will be saved when the slider rests
     private readonly changed: () => void, // done: to be saved
     private readonly failed: (error: unknown) => void,
   ) {}
@@ -104,7 +105,9 @@ export class Editor {
     this.settingsBefore ??= { ...layer.settings };
     Object.assign(layer.settings, settings);
     layer.baseFromLevels();
+    layer.version++; // what is being saved at this moment is of a mask on its way
     this.painted(layer.all());
+    this.moving();
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.settle(), 200);
   }
@@ -140,6 +143,7 @@ export class Editor {
       .refine(frame, layer)
       .catch((error) => this.failed(error))
       .finally(() => {
+        layer.version++;
         opened.saver.changed(frame);
         if (this.shown()?.layer === layer) this.painted(layer.all());
       });

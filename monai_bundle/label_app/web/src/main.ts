@@ -91,6 +91,7 @@ async function open(source: Source, at?: number): Promise<void> {
   const mine = ++turn;
   editor.settle();
   player.stop();
+  await opened?.saver.flush();
   const said = await json<Described>("GET", `/page/image?${query(source)}`);
   if (mine !== turn) return;
   opened?.close();
@@ -140,8 +141,6 @@ async function show(number: number): Promise<void> {
   input("frame").setAttribute("aria-valuetext", `Frame ${number + 1} of ${now.said.frames}`);
   get("place").textContent = `${number + 1} / ${now.said.frames}`;
   markCurve(number);
-  const where = new URLSearchParams(now.source.image ? { image: now.source.image, frame: String(number + 1) } : {});
-  history.replaceState(null, "", `#${where}`);
   const there = now.frames.has(number);
   viewer.showMask(layer?.mask ?? null);
   if (there) viewer.show(there, customWindow() ? now.frames.hasValues(number) : undefined);
@@ -159,6 +158,8 @@ async function show(number: number): Promise<void> {
     layer = found;
   }
   viewer.showMask(layer.mask);
+  const where = new URLSearchParams(now.source.image ? { image: now.source.image, frame: String(number + 1) } : {});
+  history.replaceState(null, "", `#${where}`);
   describe();
 }
 
@@ -230,6 +231,9 @@ const editor: Editor = new Editor(
     if (!editor.stroking) describe();
   },
   () => {
+    if (!opened!.source.trial) tell("Saving …", "saving");
+  },
+  () => {
     opened!.saver.changed(frame);
     describe();
   },
@@ -254,35 +258,39 @@ function pick(name: Tool): void {
 
 // Two versions of one frame
 
+const questions: (() => void)[] = []; // one dialog at a time
+
 function ask(number: number, text: string, kept: Kept | null): void {
-  const dialog = get<HTMLDialogElement>("conflict");
   const now = opened!;
-  get("conflict-text").textContent = text;
-  get("theirs").textContent = kept ? "The server's" : "Show the other one";
-  get("mine").textContent = kept ? "The kept drawing" : "Keep mine";
-  get("theirs").onclick = () => {
+  const dialog = get<HTMLDialogElement>("conflict");
+  const decided = (work: () => Promise<void>) => () => {
     dialog.close();
-    void tried(async () => {
+    questions.shift();
+    void tried(work).finally(() => questions[0]?.());
+  };
+  questions.push(() => {
+    get("conflict-text").textContent = text;
+    get("theirs").textContent = kept ? "The server's" : "Show the other one";
+    get("mine").textContent = kept ? "The kept drawing" : "Keep mine";
+    get("theirs").onclick = decided(async () => {
       await drop(kept ? kept.key : now.saver.key(number));
-      now.saver.resolved(number);
       await now.refresh();
       now.forget(number);
+      now.saver.resolved(number);
       if (now === opened && number === frame) await show(number);
       tell("The other version is shown.");
     });
-  };
-  get("mine").onclick = () => {
-    dialog.close();
-    void tried(async () => {
-      now.saver.resolved(number);
+    get("mine").onclick = decided(async () => {
       await now.refresh();
-      const one = now.layers.get(number)!;
+      const one = await now.layer(number);
       one.revision = now.said.drafts[number] ?? 0;
+      now.saver.resolved(number);
       if (kept) now.take(number, kept);
       else now.saver.changed(number);
     });
-  };
-  if (!dialog.open) dialog.showModal();
+    dialog.showModal();
+  });
+  if (questions.length === 1) questions[0]!();
 }
 get("conflict").addEventListener("cancel", (event) => event.preventDefault()); // it has to be decided
 

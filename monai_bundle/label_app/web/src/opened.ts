@@ -81,10 +81,16 @@ export class Opened {
     const layer = new Layer(columns, rows, this.preset);
     let mask: Uint8Array | null = null;
     if (frame in this.said.drafts) {
-      const { pixels, answer } = await grey(`/page/draft?${query(this.source, { frame })}`, this.stop.signal);
-      mask = pixels;
-      layer.revision = Number(answer.headers.get("X-CASR-Revision"));
-      Object.assign(layer.settings, JSON.parse(answer.headers.get("X-CASR-Settings") ?? "{}"));
+      layer.revision = this.said.drafts[frame]!;
+      try {
+        const { pixels, answer } = await grey(`/page/draft?${query(this.source, { frame })}`, this.stop.signal);
+        mask = pixels;
+        layer.revision = Number(answer.headers.get("X-CASR-Revision"));
+        Object.assign(layer.settings, JSON.parse(answer.headers.get("X-CASR-Settings") ?? "{}"));
+      } catch (error) {
+        if (!(error instanceof ServerError) || error.status !== 400) throw error;
+        this.listener.failed(error); // damaged, or of another image: a new drawing takes its place
+      }
     } else if (this.said.final?.frames.includes(frame)) {
       mask = (await grey(`/page/final?${query(this.source, { frame })}`, this.stop.signal)).pixels;
       layer.accepted = true;

@@ -91,9 +91,9 @@ export class Saver {
   }
 
   private async send(frame: number): Promise<void> {
-    const layer = this.layers.get(frame)!;
+    const layer = this.layers.get(frame);
+    if (!layer?.dirty || this.stopped.has(frame)) return;
     const version = layer.version;
-    if (!layer.dirty || this.stopped.has(frame)) return;
     this.say("saving", "Saving …");
     try {
       const mask = await maskBlob(layer.mask, layer.columns, layer.rows);
