@@ -84,7 +84,8 @@ class CASRLabelApp(MONAILabelApp):
         return {MODEL: self.task}
 
     def init_trainers(self) -> dict[str, Any]:
-        return {MODEL: CASRTrainTask(self.bundle, self.task, self.state)}
+        self.trainer = CASRTrainTask(self.bundle, self.task, self.state)
+        return {MODEL: self.trainer}
 
     def init_strategies(self) -> dict[str, Any]:
         return {

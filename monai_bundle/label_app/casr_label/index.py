@@ -25,7 +25,7 @@ from casr_net.files.names import plain_stem
 
 from .requests import EXTENSIONS, NotFoundError, checked_id, checked_tag
 
-__all__ = ["IndexedFolder"]
+__all__ = ["IndexedFolder", "remove_parts"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class IndexedFolder(LocalDatastore):
         self._seen: tuple[float, ...] = ()
         self._stamp: tuple[int, ...] = ()
         Path(folder).mkdir(parents=True, exist_ok=True)
-        _remove_parts(Path(folder))
+        remove_parts(Path(folder))
         super().__init__(str(folder), extensions=list(EXTENSIONS), auto_reload=False, read_only=read_only)
         self._seen = self._times()
 
@@ -82,7 +82,7 @@ class IndexedFolder(LocalDatastore):
             return dict(super().json())
 
     def get_image_uri(self, image_id: str) -> str:
-        if not self._is_here(checked_id(image_id)):
+        if not self.is_here(checked_id(image_id)):
             with self._looked():
                 pass
         with self._guard:
@@ -163,7 +163,8 @@ class IndexedFolder(LocalDatastore):
         stem = plain_stem(Path(file))
         return stem, file[len(stem) :]
 
-    def _is_here(self, image_id: str) -> bool:
+    def is_here(self, image_id: str) -> bool:
+        """Whether the file of an image lies in this folder, as far as is known without looking."""
         with self._guard:
             return image_id in self._datastore.objects
 
@@ -202,7 +203,7 @@ def _stamp(file: Path) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def _remove_parts(folder: Path) -> None:
+def remove_parts(folder: Path) -> None:
     """Remove what a killed process left half written; those that live may be writing."""
     for left in folder.rglob(f"{PART}*"):
         number = left.name.removeprefix(PART).partition("-")[0]

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from casr_net.files.images import Angiogram, read_angiogram
 from casr_net.files.maps import write_map
 from casr_net.inference.predict import predict
 from casr_net.preprocessing.load import image_tensor
+from casr_net.refinement.contours import RefinementParameters
 from casr_net.refinement.transform import RefineVesselsd
 from casr_net.uncertainty.entropy import entropy_map, entropy_score
 from casr_net.uncertainty.quality import soft_dice_confidence
@@ -93,6 +95,7 @@ class CASRInferTask(BundleInferTask):
         self.path: list[str] = [*self.path, *([str(published)] if published is not None else [])]
         self.alone = OneByOne()
         self._parts: dict[str, Any] = {}
+        self._making = threading.Lock()
 
     def __call__(self, request: Mapping[str, Any], callbacks: Any = None) -> tuple[str | None, dict[str, Any]]:
         """Returns a temporary file with the result, and the parameters of the answer. MONAI Label's callbacks are not
@@ -164,7 +167,7 @@ class CASRInferTask(BundleInferTask):
         def work() -> dict[Any, Any]:
             network = self._get_network(options["device"], None)
             channels, inferer, post = (self._part(name) for name in ("channels", "inferer", "postprocessing"))
-            refined = _with_options(post, options)
+            refined = _with_refinement(post, self.refinement(options))
             return predict(
                 data, Compose([channels, before or _same]), network, inferer, Compose([after or _same, refined]),
                 options["device"],
@@ -176,9 +179,16 @@ class CASRInferTask(BundleInferTask):
 
     def _part(self, name: str) -> Any:
         """A component of the bundle's inference configuration; made once."""
-        if name not in self._parts:
-            self._parts[name] = self.bundle_config.get_parsed_content(name, instantiate=True)
-        return self._parts[name]
+        with self._making:
+            if name not in self._parts:
+                self._parts[name] = self.bundle_config.get_parsed_content(name, instantiate=True)
+            return self._parts[name]
+
+    def refinement(self, options: Mapping[str, Any]) -> RefinementParameters:
+        """The bundle's refinement, with ``threshold`` and ``refine`` of a request."""
+        (step,) = (step for step in self._part("postprocessing").transforms if isinstance(step, RefineVesselsd))
+        parameters = dataclasses.replace(step.parameters, threshold=options["threshold"])
+        return parameters if options["refine"] else parameters.threshold_only()
 
     @property
     def weights(self) -> Path:
@@ -190,14 +200,13 @@ def _same(data: dict[Any, Any]) -> dict[Any, Any]:
     return data
 
 
-def _with_options(postprocessing: Compose, options: Mapping[str, Any]) -> Compose:
-    """A copy of the bundle's, with the threshold and the refinement of a request; other requests share the original."""
+def _with_refinement(postprocessing: Compose, parameters: RefinementParameters) -> Compose:
+    """A copy of the bundle's, with the refinement of a request; other requests share the original."""
     steps = []
     for step in postprocessing.transforms:
         if isinstance(step, RefineVesselsd):
-            parameters = dataclasses.replace(step.parameters, threshold=options["threshold"])
             step = copy.copy(step)
-            step.parameters = parameters if options["refine"] else parameters.threshold_only()
+            step.parameters = parameters
         steps.append(step)
     return Compose(steps)
 

@@ -88,7 +88,7 @@ class PACSDatastore(CASRDatastore):
             NotFoundError: when the PACS has no such image; DataError: when it is no angiogram; PACSError.
         """
         where = self._find(image_id)
-        if not self._is_here(where.instance):
+        if not self.is_here(where.instance):
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / f"{where.instance}.dcm"
                 data = self._archive.download(where, file)
@@ -194,7 +194,7 @@ class PACSDatastore(CASRDatastore):
 
     def _here_or_found(self, image_id: str) -> str:
         """The instance that an id means; the PACS is asked only for what was never used here."""
-        return image_id if self._is_here(checked_id(image_id)) else self._find(image_id).instance
+        return image_id if self.is_here(checked_id(image_id)) else self._find(image_id).instance
 
     def _search(self, at_once: bool = False) -> None:
         """Bring the catalogue and the final labels to what the PACS holds."""
@@ -243,7 +243,7 @@ class PACSDatastore(CASRDatastore):
             raise
         try:
             image = parse_segmentation(data).source_instance
-            old = super().get_label_info(image, FINAL) if self._is_here(image) else {}
+            old = super().get_label_info(image, FINAL) if self.is_here(image) else {}
             newer = _stored(data)["stored"] > str(old.get("stored", ""))
             if image not in self._catalogue.images or not newer or old.get("sending") == one.instance:
                 return

@@ -72,6 +72,7 @@ def make_server(options: Options) -> Any:
     import casr_label.shim  # noqa: F401
 
     from .guards import HearOut, PathGuard, UploadLimit
+    from .page import add_page
     from .proxy import add_proxy
     from .threads import answer_in_threads
 
@@ -84,6 +85,7 @@ def make_server(options: Options) -> Any:
     }  # fmt: skip
     archive = options.studies.rstrip("/") if _is_address(options.studies) else ""
     add_proxy(app, archive, (user, password) if user else None, prefixes)
+    add_page(app)
     _add_errors(app)
 
     # MONAI Label lets the pages of all sites in, with their users' cookies.
@@ -131,6 +133,7 @@ def _add_errors(app: Any) -> None:
     from casr_net.errors import CASRError, WeightsError
     from casr_net.files.dicomweb import PACSError
 
+    from .drafts import ConflictError
     from .requests import NotFoundError
 
     def answer(status: int) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
@@ -146,7 +149,8 @@ def _add_errors(app: Any) -> None:
         return JSONResponse({"detail": error.detail}, status_code=status, headers=error.headers)
 
     for kind, status in (
-        (CASRError, 400), (NotFoundError, 404), (WeightsError, 503), (PACSError, 502), (json.JSONDecodeError, 400),
+        (CASRError, 400), (NotFoundError, 404), (ConflictError, 409),
+        (WeightsError, 503), (PACSError, 502), (json.JSONDecodeError, 400),
         (MONAILabelException, 400), (ImageNotFoundException, 404), (LabelNotFoundException, 404),
         (ValidationError, 400),
     ):  # fmt: skip

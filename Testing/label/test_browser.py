@@ -1,0 +1,256 @@
+"""The page in a real browser: what somebody who annotates angiograms does, and what may happen to them meanwhile."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from casr_net.files.masks import read_mask
+
+from .browser import CHROMIUM, REASON, Page, chromium
+from .conftest import APP, Server, png
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None or importlib.util.find_spec("playwright") is None, reason=REASON)
+
+AXE = APP / "web" / "node_modules" / "axe-core" / "axe.min.js"
+LONG = 300
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, angiograms: list[np.ndarray]) -> Path:
+    """Frames, a short cine, and one of 300 frames of 512 x 512 pixels."""
+    made = tmp_path_factory.mktemp("browser")
+    for number in range(4):
+        (made / f"frame{number}.png").write_bytes(png(angiograms[number]))
+    assert cv2.imwritemulti(str(made / "cine.tif"), angiograms[:5])
+    large = cv2.resize(angiograms[0], (512, 512))
+    assert cv2.imwritemulti(str(made / "long.tif"), [np.roll(large, 2 * number, axis=1) for number in range(LONG)])
+    return made
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    one = Server(folder, tmp_path_factory.mktemp("log") / "server.log").start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture
+def context(browser: Any) -> Iterator[Any]:
+    one = browser.new_context(viewport={"width": 1280, "height": 720})
+    yield one
+    one.close()
+
+
+def labels(folder: Path, image: str) -> np.ndarray:
+    """Final label, bool (rows, columns)."""
+    return read_mask(folder / "labels" / "final" / f"{image}.png")[..., 0].T
+
+
+def test_from_the_proposal_to_the_next_image(context: Any, served: Server, folder: Path) -> None:
+    begun = time.monotonic()
+    page = Page(context, served).load().open("frame0", ", proposal")
+    print(f"from the address to the mask: {time.monotonic() - begun:.1f} s")
+    proposed = page.pixels()
+    page.tab.uncheck("#refine")
+    page.tab.fill("#threshold", "0.2")
+    assert page.pixels() > proposed, "the threshold works at once"
+    page.tab.fill("#threshold", "0.5")
+    page.tab.check("#refine")
+    page.saved()
+    page.draw((0.1, 0.9), (0.4, 0.9))
+    page.saved()
+    drawn = page.pixels()
+    assert drawn > proposed + 200
+    page.tab.keyboard.press("e")
+    page.draw((0.1, 0.9), (0.2, 0.9))
+    erased = page.pixels()
+    assert proposed < erased < drawn
+    page.tab.keyboard.press("Control+z")
+    assert page.pixels() == drawn
+    page.tab.keyboard.press("Control+y")
+    assert page.pixels() == erased
+    page.tab.fill("#threshold", "0.8")
+    page.tab.fill("#threshold", "0.5")
+    page.saved()
+    assert page.pixels() == erased, "corrections stay when the threshold moves"
+    page.tab.reload()
+    page.says("frame0, draft")
+    assert page.pixels() == erased, "and when the page is loaded again"
+    page.tab.click("#accept")
+    page.says("Final label stored", "#saving").says("frame0, final")
+    label = labels(folder, "frame0")
+    assert label.sum() == erased and label[115, 40], "what was seen is stored"
+    page.tab.reload()
+    page.says("frame0, final")
+    assert page.pixels() == erased
+    page.tab.select_option("#strategy", "first")
+    page.tab.click("#next")
+    page.says("cine")
+    assert page.faults == [] and page.elsewhere == []
+
+
+def test_magic_click_and_undo(context: Any, served: Server) -> None:
+    page = Page(context, served).load().open("frame3", ", proposal")
+    before = page.pixels()
+    levels = cv2.imdecode(np.frombuffer(served.get("/page/probability?image=frame3&frame=0").body, np.uint8), -1)
+    row, column = np.unravel_index(levels.argmax(), levels.shape)
+    page.tab.keyboard.press("m")
+    page.tab.mouse.click(*page.at((column + 0.5) / 128, (row + 0.5) / 128))
+    page.says("pixels dropped", "#saving")
+    assert page.pixels() < before
+    page.tab.keyboard.press("Control+z")
+    page.saved()
+    assert page.pixels() == before
+
+
+def test_cine_frame_by_frame(context: Any, served: Server, folder: Path) -> None:
+    page = Page(context, served).load().open("cine", ", frame 3 of 5")
+    page.draw((0.2, 0.2), (0.4, 0.4))
+    page.saved()
+    page.tab.keyboard.press("c")
+    page.says("frame 4 of 5").saved()
+    assert page.pixels() > 0
+    page.tab.keyboard.press("a")
+    page.says("labelled frames: 3, 4", "#saving")
+    stored = read_mask(folder / "labels" / "final" / "cine.nrrd")
+    assert (stored[..., 2] == stored[..., 3]).all() and stored[..., 2].any() and not stored[..., [0, 1, 4]].any()
+    page.tab.keyboard.press("Home")
+    page.says("frame 1 of 5, no mask yet")
+
+
+def test_two_windows(context: Any, served: Server) -> None:
+    one = Page(context, served).load().open("frame1", ", proposal")
+    two = Page(context, served).load().open("frame1", ", proposal")
+    one.draw((0.1, 0.9), (0.3, 0.9))
+    one.saved()
+    two.draw((0.6, 0.9), (0.9, 0.9))
+    two.says("was changed in another window", "#conflict-text")
+    theirs = one.pixels()
+    two.tab.click("#theirs")
+    two.says("other version is shown", "#saving").says("frame1, draft")
+    assert two.pixels() == theirs
+    two.draw((0.6, 0.9), (0.9, 0.9))
+    two.saved()
+    one.draw((0.1, 0.1), (0.3, 0.1))
+    one.says("was changed in another window", "#conflict-text")
+    mine = one.pixels()
+    one.tab.click("#mine")
+    one.saved()
+    draft = cv2.imdecode(np.frombuffer(served.get("/page/draft?image=frame1&frame=0").body, np.uint8), -1)
+    assert (draft > 0).sum() == mine
+
+
+def test_file_is_tried_and_words_for_what_is_none(context: Any, served: Server, folder: Path, tmp_path: Path) -> None:
+    page = Page(context, served).load()
+    (tmp_path / "notes.txt").write_text("no image")
+    page.tab.set_input_files("#file", tmp_path / "notes.txt")
+    page.says("notes.txt", "#fault")
+    before = sorted(path.name for path in folder.iterdir())
+    (tmp_path / "new.png").write_bytes((folder / "frame2.png").read_bytes())
+    page.tab.set_input_files("#file", tmp_path / "new.png")
+    page.says("new.png (tried only, not stored), proposal")
+    assert page.pixels() > 0 and page.tab.is_disabled("#accept")
+    assert sorted(path.name for path in folder.iterdir()) == before
+    (folder / "gone.png").write_bytes((folder / "frame2.png").read_bytes())
+    page.load().open("gone", ", proposal")
+    (folder / "gone.png").unlink()
+    page.draw((0.1, 0.9), (0.3, 0.9))
+    page.says("Not saved", "#saving").says("gone", "#saving").says("kept in this browser", "#saving")
+
+
+def test_training_says_what_it_needs(context: Any, served: Server) -> None:
+    page = Page(context, served).load()
+    page.tab.keyboard.press("t")
+    page.says("Version 0: the bundle's own weights", "#versions")
+    page.says("in use", "#versions")
+    page.tab.keyboard.press("Escape")
+    page.tab.keyboard.press("?")
+    page.says("Raise the threshold", "#keys")
+
+
+def test_nothing_is_lost_when_the_server_is_killed(context: Any, served: Server) -> None:
+    page = Page(context, served).load().open("frame2", ", proposal")
+    page.draw((0.1, 0.9), (0.3, 0.9), lift=False)
+    served.kill()
+    page.tab.mouse.move(*page.at(0.5, 0.9))
+    page.tab.mouse.up()
+    page.says("kept in this browser", "#saving")
+    drawn = page.pixels()
+    page.tab.close()
+    served.start()
+    page = Page(context, served).load()
+    page.tab.click("#list button:has(.name:text-is('frame2'))")
+    page.says("never reached the server", "#conflict-text")
+    page.tab.click("#mine")
+    page.saved()
+    assert page.pixels() == drawn
+    draft = cv2.imdecode(np.frombuffer(served.get("/page/draft?image=frame2&frame=0").body, np.uint8), -1)
+    assert (draft > 0).sum() == drawn
+
+
+def test_long_cine_is_scrolled(context: Any, served: Server) -> None:
+    page = Page(context, served).load().open("long", ", frame 150 of 300")
+    seconds, heap = page.tab.evaluate(
+        """async (count) => {
+            const slider = document.getElementById("frame");
+            const begun = performance.now();
+            for (let frame = 1; frame <= count; frame++) {
+                slider.value = String(frame);
+                slider.dispatchEvent(new Event("input"));
+                await new Promise(requestAnimationFrame);
+            }
+            return [(performance.now() - begun) / 1000, performance.memory.usedJSHeapSize];
+        }""",
+        LONG,
+    )
+    page.says("frame 300 of 300, no mask yet")
+    print(f"{LONG} frames: {LONG / seconds:.0f} a second, {heap / 2**20:.0f} MB of JavaScript")
+    assert LONG / seconds > 2 and heap < 1.5e9
+    assert page.faults == []
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not there: npm ci in monai_bundle/label_app/web")
+def test_no_serious_fault_of_accessibility(context: Any, served: Server) -> None:
+    page = Page(context, served).load().open("frame0", "")
+    page.tab.evaluate(AXE.read_text(encoding="utf-8") + ";0")
+    for theme in ("one", "other"):
+        for dialog in ("", "#training-open", "#help-open"):
+            if dialog:
+                page.tab.click(dialog)
+            found = page.tab.evaluate("async () => (await axe.run()).violations")
+            bad = [
+                (one["id"], [node["target"] for node in one["nodes"]])
+                for one in found if one["impact"] in ("serious", "critical")
+            ]  # fmt: skip
+            assert bad == [], (theme, dialog)
+            if dialog:
+                page.tab.keyboard.press("Escape")
+        page.tab.click("#theme")
+
+
+def test_built_files_are_those_of_the_source(tmp_path: Path) -> None:
+    if not (APP / "web" / "node_modules" / "esbuild").is_dir():
+        pytest.skip("the build's packages are not there: npm ci in monai_bundle/label_app/web")
+    environment = {**os.environ, "CASR_DIST": str(tmp_path / "dist")}
+    subprocess.run(["node", "build.mjs"], cwd=APP / "web", env=environment, check=True, capture_output=True)
+    built, kept = (
+        {path.name: path.read_bytes() for path in one.iterdir()} for one in (tmp_path / "dist", APP / "web" / "dist")
+    )
+    assert built == kept, "npm run build in monai_bundle/label_app/web"
+    assert sum(map(len, kept.values())) < 3 * 2**20

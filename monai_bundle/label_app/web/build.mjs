@@ -1,0 +1,21 @@
+// npm ci && npm run check && npm run build: src to dist, which is committed, so that users need no Node.
+import { build } from "esbuild";
+import { copyFile, mkdir, rm } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const out = process.env.CASR_DIST ?? here("dist");
+await rm(out, { recursive: true, force: true });
+await mkdir(out, { recursive: true });
+await build({
+  entryPoints: { app: here("src/main.ts") },
+  outdir: out,
+  bundle: true,
+  minify: true,
+  format: "esm",
+  target: "es2022",
+  legalComments: "none",
+  charset: "utf8",
+});
+await copyFile(here("src/app.css"), `${out}/app.css`);
+await copyFile(here("src/index.html"), `${out}/index.html`);
