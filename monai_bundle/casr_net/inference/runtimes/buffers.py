@@ -1,6 +1,6 @@
 """Large buffers of torch that are used again, in place of new pages of the system for each layer of each frame.
 
-glibc gives a buffer above 32 MB a mapping of its own, and returns it as soon as it is freed: the next one is zeroed page
+glibc gives a buffer above 32 MB a mapping of its own, and returns it when it is freed: the next one is zeroed page
 by page again. That took two fifths of the processor time of a frame:
 154,000 page faults, 225 of 580 ms.
 """
