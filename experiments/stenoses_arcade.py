@@ -30,7 +30,7 @@ logger = logging.getLogger("experiments")
 
 DILATION = 8
 THRESHOLDS = tuple(range(20, 71, 5))
-VESSELS = (0.0, 5.0, 7.0, 9.0)
+VESSELS = (0.0, 5.0, 7.0, 9.0, 11.0, 13.0)
 """Least reference diameters in pixels that are tried."""
 
 

@@ -67,15 +67,14 @@ def _fold(layers: nn.Sequential) -> None:
 
 def _padded(layer: _SameConv2d, weight: nn.Parameter, bias: nn.Parameter) -> nn.Module:
     symmetric = layer.before == layer.after
+    size, stride = ((sides[0], sides[1]) for sides in (layer.kernel_size, layer.stride))
     convolution = nn.Conv2d(
-        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.before if symmetric else 0,
-        groups=layer.groups,
-    )  # type: ignore[arg-type]  # fmt: skip
+        layer.in_channels, layer.out_channels, size, stride, layer.before if symmetric else 0, groups=layer.groups
+    )
     convolution.weight, convolution.bias = weight, bias
     if symmetric:
         return convolution
-    sides = [layer.before, layer.after, layer.before, layer.after]
-    return nn.Sequential(nn.ZeroPad2d(tuple(sides)), convolution)  # type: ignore[arg-type]
+    return nn.Sequential(nn.ZeroPad2d((layer.before, layer.after, layer.before, layer.after)), convolution)
 
 
 class _SplitBlock(nn.Module):
