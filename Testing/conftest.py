@@ -44,11 +44,14 @@ def draw_vessels(columns: int = 160, rows: int = 128, seed: int = 0) -> tuple[np
 
 @pytest.fixture(autouse=True)
 def messages_as_before() -> Iterator[None]:
-    """The command line sets up its own way for messages; the next test finds the usual one."""
+    """The command line sets up its own way for messages, perhaps in a fixture of a whole module; each test begins with
+    the usual one."""
     logger = logging.getLogger("casr_net")
-    handlers, propagate, level = list(logger.handlers), logger.propagate, logger.level
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)  # not the attribute: what is enabled is cached
     yield
-    logger.handlers, logger.propagate, logger.level = handlers, propagate, level
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

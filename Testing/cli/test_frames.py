@@ -69,17 +69,17 @@ def test_no_part_of_a_cine_is_written_as_its_stack(segment, cine: Path, damaged,
 
 
 def test_an_error_in_the_network_costs_its_frame_only(segment, cine: Path, monkeypatch, capsys) -> None:
-    from casr_net.network.casrnet import CASRNet
+    from casr_net.inference.predict import FrameInferer
 
-    forward, calls = CASRNet.forward, []
+    call, calls = FrameInferer.__call__, []
 
-    def fail(self: Any, x: Any) -> Any:
+    def fail(self: Any, inputs: Any, network: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             raise RuntimeError("out of memory")
-        return forward(self, x)
+        return call(self, inputs, network)
 
-    monkeypatch.setattr(CASRNet, "forward", fail)
+    monkeypatch.setattr(FrameInferer, "__call__", fail)
     code, output = segment(cine)
     assert code == 1
     assert "1 of 5 frames failed (1); frame 1: results cannot be made: RuntimeError: out of memory" in (

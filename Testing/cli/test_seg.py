@@ -253,13 +253,13 @@ def test_another_choice_of_frames_is_no_result_of_this_run(segment, cine: Path, 
 def test_what_cannot_be_a_source_is_refused_before_any_work(
     segment, png: Path, cine: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    from casr_net.network.casrnet import CASRNet
+    from casr_net.inference.predict import FrameInferer
 
     nameless = write(tmp_path / "in" / "nameless.dcm", xa(drawn(2)))
     short = write(tmp_path / "in" / "short.dcm", xa(drawn(5), **identity(NumberOfFrames=2)))
     seen: list[int] = []
-    forward = CASRNet.forward
-    monkeypatch.setattr(CASRNet, "forward", lambda self, x: seen.append(len(x)) or forward(self, x))
+    call = FrameInferer.__call__
+    monkeypatch.setattr(FrameInferer, "__call__", lambda self, x, net: seen.append(len(x)) or call(self, x, net))
     code, output = segment(cine.parent, options=("--format", "seg"))
     lines = capsys.readouterr().err.splitlines()
     assert code == 1 and len(seen) == FRAMES and files(output) == ["run.json", "run1_mask.dcm"]
