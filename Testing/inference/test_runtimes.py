@@ -122,7 +122,7 @@ def test_missing_packages_name_the_extra(runtime: str, monkeypatch: pytest.Monke
     with pytest.raises(
         UsageError, match=rf"runtime '{runtime}': .* not installed; pip install 'casr-net\[{runtime}\]'"
     ):
-        FrameInferer(runtime)
+        FrameInferer(runtime=runtime)
     with pytest.raises(UsageError, match=rf"casr-net\[{runtime}\]"):
         packages.runtime_package(runtime, packages.RUNTIMES[runtime][-1])
 
@@ -250,7 +250,7 @@ def test_networks_in_training_or_watched_run_as_they_are(network: CASRNet, chann
 
 def test_runtimes_of_the_cpu_refuse_a_gpu(network: CASRNet, channels: Any, weights: Path) -> None:
     needs("onnx")
-    inferer = FrameInferer("onnx", weights, channels)
+    inferer = FrameInferer(runtime="onnx", weights=weights, channels=channels)
     with pytest.raises(UsageError, match="runtime 'onnx' runs on the CPU, not on meta; use device cpu"):
         inferer(torch.empty(1, 3, 64, 64, device="meta"), network.to("meta"))
 

@@ -27,8 +27,8 @@ class FrameInferer(SimpleInferer):
     takes longer). On a GPU torch computes it, as it does a network that is in training or watched by hooks.
 
     Args:
-        runtime, weights, channels, precision: of :class:`casr_net.inference.runtimes.Runtimes`. Without arguments the
-            network is called as it is.
+        runtime, weights, channels, precision: of :class:`casr_net.inference.runtimes.Runtimes`. Without arguments
+            torch computes the network in single precision.
         tta: run the frame and its three mirror images (test-time augmentation), and give the logits of the mean of the
             four probabilities, mirrored back; it takes four times as long.
 

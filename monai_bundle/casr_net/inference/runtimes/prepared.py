@@ -34,6 +34,9 @@ __all__ = ["Runtimes"]
 
 logger = logging.getLogger("casr_net")
 
+REWRITING = 2
+"""Number of the way from a network to what is converted; files of another one are made anew."""
+
 VARIABLE = "CASR_RUNTIME"
 """Environment variable with the runtime that "auto" stands for, where it is set."""
 
@@ -108,7 +111,9 @@ class _Preparation:
         self.network, self.store, self.channels, self.formats = network, store, channels, formats
         settings = json.dumps(getattr(network, "settings", {}), sort_keys=True, default=str)
         text = f"{type(network).__qualname__} {settings} {state_digest(network.state_dict())}"
-        self.about = {"network": hashlib.sha256(text.encode()).hexdigest(), "casr-net": __version__}
+        self.about = {
+            "network": hashlib.sha256(text.encode()).hexdigest(), "casr-net": __version__, "rewriting": REWRITING
+        }  # fmt: skip
         self._sample: torch.Tensor | None = None
         self._fast: nn.Module | None = None
         self._reference = b""
