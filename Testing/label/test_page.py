@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,6 +179,12 @@ def test_bad_input_is_answered_in_words(served: Server, folder: Path) -> None:
         assert answer.status == status and words in answer.detail, answer.body
         assert str(folder) not in answer.detail and "/tmp" not in answer.detail
     assert served.get("/page/frame?image=cine&frame=-1").status == 422
+    # As on a full disk.
+    blocked = folder / ".casr" / "drafts" / hashlib.sha256(b"deep").hexdigest()[:32]
+    blocked.write_bytes(b"")
+    full = put(served, "deep", full_mask(), 0)
+    assert full.status == 400 and full.detail.startswith("the draft of frame 1 of 'deep' cannot be written: ")
+    blocked.unlink()
     assert not list((folder / ".casr" / "drafts").rglob(".part-*"))
 
 
