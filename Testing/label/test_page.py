@@ -194,7 +194,11 @@ def test_page_needs_nothing_from_elsewhere(served: Server) -> None:
     assert b"http://" not in answer.body and b"https://" not in answer.body
     for name in ("app.js", "app.css"):
         assert served.get(f"/assets/{name}").status == 200
-    assert b"swagger" in served.get("/api").body
+    for path in ("/api", "/docs"):
+        answer = served.get(path)
+        assert b"swagger" in answer.body and b"http" not in answer.body.replace(b"http-equiv", b"")
+        assert "script" not in answer.headers["content-security-policy"], "no script but that of files"
+    assert b"SwaggerUIBundle" in served.get("/assets/swagger/swagger-ui-bundle.js").body
 
 
 def test_drafts_survive_a_killed_server(start: Callable[..., Server], studies: Path) -> None:
