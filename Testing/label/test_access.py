@@ -49,7 +49,8 @@ def test_page_of_another_origin_changes_nothing(server: Server, shared_studies: 
         ("POST", "/infer/casr_net?image=grey&output=json", FORM), ("POST", "/train/casr_net", "text/plain"),
         ("POST", "/activelearning/first", "text/plain"), ("DELETE", "/datastore/image?id=grey", FORM),
         ("PUT", "/datastore/image/info?image=grey", FORM), ("DELETE", "/model/casr_net", FORM),
-        ("PATCH", "/datastore/", FORM), ("POST", "/reload", FORM),
+        ("PATCH", "/datastore/", FORM), ("POST", "/reload", FORM), ("PUT", "/page/draft?image=grey&frame=0", FORM),
+        ("POST", "/page/infer?image=grey&frame=0", FORM), ("POST", "/page/accept?image=grey", "text/plain"),
     ):  # fmt: skip
         answer = server.request(method, path, b"", kind, headers=headers)
         assert answer.status == 403 and "another origin" in answer.detail, (method, path, answer.body)
@@ -144,7 +145,8 @@ def test_nothing_without_the_token(guarded: Server, value: str) -> None:
     for method, path in (
         ("GET", "/info/"), ("GET", "/datastore/image?image=grey"), ("GET", "/static/x"), ("GET", "/docs"), ("GET", "/"),
         ("GET", "/proxy/dicom/studies"), ("POST", "/infer/casr_net?image=grey"), ("DELETE", "/datastore/image?id=grey"),
-        ("GET", "/auth/token/valid"), ("GET", "/nothing"),
+        ("GET", "/auth/token/valid"), ("GET", "/nothing"), ("GET", "/page/images"), ("GET", "/assets/app.js"),
+        ("PUT", "/page/trial"),
     ):  # fmt: skip
         answer = guarded.request(method, path, headers={"Authorization": value})
         assert answer.status == 401 and "www-authenticate" in answer.headers, (path, answer.status, answer.body)
@@ -175,6 +177,10 @@ def test_browser_logs_in_by_a_form(guarded: Server) -> None:
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(attributes) and TOKEN not in cookie
     assert guarded.request("GET", "/ohif/", headers={**nobody, "Cookie": f"x=y; {cookie}"}).status == 200
     assert guarded.request("GET", "/info/", headers={**nobody, "Cookie": f"{cookie}0"}).status == 401
+    first = guarded.request("GET", "/", headers={**nobody, "Accept": "text/html"})
+    assert first.status == 303 and first.headers["location"] == "/login?next=/"
+    for path in ("/", "/assets/app.js", "/page/images"):
+        assert guarded.request("GET", path, headers={**nobody, "Cookie": cookie}).status == 200
     # Neither another page sends the form, nor does it lead elsewhere.
     assert guarded.request("POST", "/login", right, FORM, headers={**nobody, "Origin": EVIL}).status == 403
     for target in ("//evil.example", "https://evil.example", "/\\evil.example", "/%0d%0aset-cookie:x=y"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,6 +179,12 @@ def test_bad_input_is_answered_in_words(served: Server, folder: Path) -> None:
         assert answer.status == status and words in answer.detail, answer.body
         assert str(folder) not in answer.detail and "/tmp" not in answer.detail
     assert served.get("/page/frame?image=cine&frame=-1").status == 422
+    # As on a full disk.
+    blocked = folder / ".casr" / "drafts" / hashlib.sha256(b"deep").hexdigest()[:32]
+    blocked.write_bytes(b"")
+    full = put(served, "deep", full_mask(), 0)
+    assert full.status == 400 and full.detail.startswith("the draft of frame 1 of 'deep' cannot be written: ")
+    blocked.unlink()
     assert not list((folder / ".casr" / "drafts").rglob(".part-*"))
 
 
@@ -187,7 +194,11 @@ def test_page_needs_nothing_from_elsewhere(served: Server) -> None:
     assert b"http://" not in answer.body and b"https://" not in answer.body
     for name in ("app.js", "app.css"):
         assert served.get(f"/assets/{name}").status == 200
-    assert b"swagger" in served.get("/api").body
+    for path in ("/api", "/docs"):
+        answer = served.get(path)
+        assert b"swagger" in answer.body and b"http" not in answer.body.replace(b"http-equiv", b"")
+        assert "script" not in answer.headers["content-security-policy"], "no script but that of files"
+    assert b"SwaggerUIBundle" in served.get("/assets/swagger/swagger-ui-bundle.js").body
 
 
 def test_drafts_survive_a_killed_server(start: Callable[..., Server], studies: Path) -> None:

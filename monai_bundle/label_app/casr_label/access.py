@@ -222,7 +222,8 @@ def _own_path(target: str) -> str:
 
 def _page(target: str, fault: str) -> bytes:
     action = html.escape(f"/login?next={quote(target)}")
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>CASR-Net label server</title>
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="color-scheme" content="dark light"><title>CASR-Net label server</title>
 <body style="font-family: sans-serif; max-width: 24em; margin: 4em auto"><h1>CASR-Net label server</h1>
 <p role="alert">{html.escape(fault)}</p><form method="post" action="{action}"><label>Token
 <input type="password" name="token" autocomplete="current-password" autofocus required></label>

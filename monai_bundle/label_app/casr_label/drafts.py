@@ -77,7 +77,7 @@ class DraftStore:
         found: dict[int, Draft] = {}
         try:
             names = os.listdir(self._place(image_id))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return found
         for name in names:
             match = _NAME.fullmatch(name)
@@ -91,7 +91,8 @@ class DraftStore:
         """Folders of the images that have a draft, see :func:`folder_name`."""
         if not self._folder.is_dir():
             return set()
-        return {one.name for one in self._folder.iterdir() if any(_NAME.fullmatch(name) for name in os.listdir(one))}
+        folders = [one for one in self._folder.iterdir() if one.is_dir()]
+        return {one.name for one in folders if any(_NAME.fullmatch(name) for name in os.listdir(one))}
 
     def write(self, image_id: str, frame: int, mask: np.ndarray, seen: int, settings: Mapping[str, Any]) -> int:
         """Store a mask, bool (X, Y).
@@ -117,7 +118,11 @@ class DraftStore:
             note.add_text(_NOTE, json.dumps({**settings, "image": image_id, "frame": frame}))
             picture = Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)).T)
             target = self._place(image_id) / f"f{frame:05d}-r{revision}.png"
-            write_atomically(target, lambda path: picture.save(path, pnginfo=note), sync=True)
+            try:
+                write_atomically(target, lambda path: picture.save(path, pnginfo=note), sync=True)
+            except DataError as error:  # where it lies is the server's affair
+                reason = str(error).removeprefix(f"{target}: ")
+                raise DataError(f"the draft of frame {frame + 1} of {image_id!r} {reason}") from error
             self._remove(image_id, frame, revision)
             return revision
 

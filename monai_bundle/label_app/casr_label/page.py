@@ -29,6 +29,9 @@ DIST = Path(__file__).resolve().parents[1] / "web" / "dist"
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'; object-src 'none'"
 """Nothing comes from elsewhere, and no script but that of the files (Content Security Policy Level 3)."""
 
+API_POLICY = f"{POLICY}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+"""Of the list of requests: Swagger UI sets styles, and has small pictures in them."""
+
 router = APIRouter(prefix="/page", tags=["Page"])
 
 Image = Annotated[str | None, Query(description="name of an image of the datastore")]
@@ -62,22 +65,22 @@ def _bench() -> Workbench:
 
 
 def add_page(app: FastAPI) -> None:
-    """Serve the page at ``/``, where MONAI Label has its list of requests; that one goes to ``/api``."""
-    for route in app.router.routes:
-        if isinstance(route, Route) and route.path == "/":
-            app.router.routes.remove(route)
-            app.add_api_route("/api", route.endpoint, include_in_schema=False)
-            break
+    """Serve the page at ``/``, where MONAI Label has its list of requests; that one goes to ``/api``, and is served
+    without anything from the internet."""
+    theirs = ("/", "/docs")
+    app.router.routes[:] = [one for one in app.router.routes if not (isinstance(one, Route) and one.path in theirs)]
     app.include_router(router)
     app.mount("/assets", _Assets(directory=DIST, check_dir=False))
-    app.add_api_route("/", _index, include_in_schema=False)
+    app.add_api_route("/", lambda: _html("index.html", POLICY), include_in_schema=False)
+    for path in ("/api", "/docs"):
+        app.add_api_route(path, lambda: _html("swagger/index.html", API_POLICY), include_in_schema=False)
 
 
-def _index() -> Response:
-    if not (DIST / "index.html").is_file():
+def _html(name: str, policy: str) -> Response:
+    if not (DIST / name).is_file():
         raise NotFoundError(f"the page is not there: {DIST.name} was not built.")
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"}
-    return FileResponse(DIST / "index.html", media_type="text/html; charset=utf-8", headers=headers)
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"}
+    return FileResponse(DIST / name, media_type="text/html; charset=utf-8", headers=headers)
 
 
 class _Assets(StaticFiles):

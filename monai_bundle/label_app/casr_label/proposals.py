@@ -59,7 +59,11 @@ class Proposals:
         levels = np.clip(np.floor(probability * LEVELS), 0, LEVELS - 1).astype(np.uint16)
         content = cv2.imencode(".png", levels.T, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
         with self._lock:
-            write_atomically(target, lambda path: path.write_bytes(content))
+            try:
+                write_atomically(target, lambda path: path.write_bytes(content))
+            except DataError as error:
+                reason = str(error).removeprefix(f"{target}: ")
+                raise DataError(f"{source.path}: the proposal of frame {frame + 1} {reason}") from error
             for other in folder.glob(f"f{frame:05d}-p*.png"):
                 if other != target:
                     other.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-// npm ci && npm run check && npm run build: src to dist, which is committed, so that users need no Node.
+// npm ci --ignore-scripts && npm run check && npm run build: src to dist, which is committed, so that users need no Node.
 import { build } from "esbuild";
 import { copyFile, mkdir, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -19,3 +19,11 @@ await build({
 });
 await copyFile(here("src/app.css"), `${out}/app.css`);
 await copyFile(here("src/index.html"), `${out}/index.html`);
+
+// MONAI Label's page of requests takes Swagger UI from the internet; here it comes from the server.
+await mkdir(`${out}/swagger`);
+for (const name of ["swagger-ui-bundle.js", "swagger-ui.css", "LICENSE", "NOTICE"]) {
+  await copyFile(here(`node_modules/swagger-ui-dist/${name}`), `${out}/swagger/${name}`);
+}
+await copyFile(here("src/swagger.js"), `${out}/swagger/start.js`);
+await copyFile(here("src/api.html"), `${out}/swagger/index.html`);

@@ -345,7 +345,7 @@ const player = new Player(
 // Controls
 
 const TOOLS: [Tool, string, string][] = [
-  ["brush", "Brush", "b"], ["eraser", "Eraser", "e"], ["magic", "Magic click", "m"], ["pan", "Move", "h"], ["window", "Window", "w"],
+  ["brush", "Brush", "b"], ["eraser", "Eraser", "e"], ["magic", "Magic", "m"], ["pan", "Move", "h"], ["window", "Window", "w"],
 ];
 for (const [name, text] of TOOLS) {
   const button = make("button", text);

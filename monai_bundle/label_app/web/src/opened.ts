@@ -166,10 +166,10 @@ export class Opened {
     if (layer.settings.threshold === threshold && layer.settings.refine) layer.setBase(mask);
   }
 
-  // Accept what is drafted, and the frame that is shown, corrected or not.
+  // Accept what is drafted, and the frame that is shown, corrected or not, if there is a mask of it.
   async accept(shown: number): Promise<number[]> {
     const current = await this.layer(shown);
-    if (!current.revision && !current.dirty) {
+    if (!current.revision && !current.dirty && (current.levels || current.stored)) {
       current.version++;
       this.saver.changed(shown);
     }

@@ -45,12 +45,14 @@ export class Saver {
 
   // Write what is waiting now; true if the server has everything.
   async flush(): Promise<boolean> {
-    for (const [frame, timer] of [...this.timers]) {
-      clearTimeout(timer);
-      this.timers.delete(frame);
-      void this.save(frame);
+    for (let pass = 0; pass < 2 && this.busy; pass++) { // a second one for what was drawn during the first
+      for (const [frame, timer] of [...this.timers]) {
+        clearTimeout(timer);
+        this.timers.delete(frame);
+        void this.save(frame);
+      }
+      await Promise.all(this.running.values());
     }
-    await Promise.all(this.running.values());
     return [...this.layers.values()].every((layer) => !layer.dirty);
   }
 
@@ -83,11 +85,16 @@ export class Saver {
     }
   }
 
-  private async save(frame: number): Promise<void> {
-    await this.running.get(frame);
-    const work = this.send(frame).finally(() => this.running.delete(frame));
+  // One after the other; the work is known to flush() at once.
+  private save(frame: number): Promise<void> {
+    const before = this.running.get(frame) ?? Promise.resolve();
+    const work: Promise<void> = before
+      .then(() => this.send(frame))
+      .finally(() => {
+        if (this.running.get(frame) === work) this.running.delete(frame);
+      });
     this.running.set(frame, work);
-    await work;
+    return work;
   }
 
   private async send(frame: number): Promise<void> {
