@@ -162,7 +162,8 @@ class CASRInferTask(BundleInferTask):
         def parts() -> dict[str, Any]:
             return {
                 "device": torch.device(options["device"]), "network": self._get_network(options["device"], None),
-                "weights": self.weights, "postprocessing": _with_options(self._part("postprocessing"), options),
+                "postprocessing": _with_refinement(self._part("postprocessing"), self.refinement(options)),
+                "weights": self.weights,
                 **{name: self._part(name) for name in ("inferer", "channels")},
             }  # fmt: skip
 
