@@ -219,7 +219,7 @@ def test_a_batch_by_the_network(
         (("--path", "1,2", "3;4"), "is no point; expected column,row"),
         (("--path", "1.2.3,2", "3,4"), "is no point"),
         (("--reference", "3"), "expected a unit, such as 3.0mm"),
-        (("--reference", "3mm"), "--path says which one"),
+        (("--reference", "3mm"), "say which one"),
         (("--catheter-french", "40"), "catheter is 40.0 French; it must be 3 to 12"),
         (("--mm-per-pixel", "0"), "pixel size is 0.0 mm"),
         (("--frame", "-1"), "frames count from 0"),

@@ -75,6 +75,14 @@ def test_path_in_the_parameters(server: Server) -> None:
         ({"threshold": "x"}, "threshold"), ({"refine": "no"}, "refine"), ({"result": "all"}, "result"),
         ({"frame": -1}, "frame"), ({"frame": 1}, "frame"), ({"frame": "1; rm"}, "frame"),
         ({"label_tag": "../x", "save_label": True}, "tag"),
+        ({"key_frames": "two"}, "key_frames is 'two'"), ({"key_frames": -1}, "key_frames"),
+        ({"contrast": "yes"}, "contrast"), ({"measure": 1}, "measure"), ({"french": 6}, '"measure": true asks'),
+        ({"measure": True, "french": 60}, "French; it must be 3 to 12"),
+        ({"measure": True, "mm_per_pixel": "x"}, "mm_per_pixel is 'x'"),
+        ({"measure": True, "ends": [[1, 2]]}, "expected two points [x, y]"),
+        ({"measure": True, "ends": [[1, 1], [100, 100]], "reference": [3, "cm"]}, 'a number and "px" or "mm"'),
+        ({"measure": True, "reference": [3, "px"]}, "A reference diameter belongs to a vessel"),
+        ({"measure": True, "ends": [[-90, -90], [500, 500]]}, "from the nearest"),
     ],
 )  # fmt: skip
 def test_wrong_parameters(server: Server, values: dict, words: str) -> None:

@@ -6,15 +6,18 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jsonschema
 import nibabel
 import nrrd
 import numpy as np
 import pytest
 
+from casr_net.cine.curve import ContrastCurve
 from casr_net.files.dicom_seg import parse_segmentation
+from casr_net.files.digest import sha256
 from casr_net.synthetic.dataset import write_dataset
 
-from .conftest import Server, png
+from .conftest import APP, Server, png
 
 FRAMES = 3
 
@@ -108,6 +111,9 @@ def test_whole_cine_at_once(server: Server, tmp_path: Path) -> None:
     assert (found == masks).all() and frames == [0, 2], "an empty frame is not known to be labelled"
     assert send(server, "one", "x.nrrd", stack(masks, tmp_path), frames=[0, 1]).status == 200
     assert stored(server, "one", tmp_path)[1] == [0, 1], "unless it is said"
+    assert send(server, "two", "x.nrrd", stack(masks[::2], tmp_path), frames=[2, 0]).status == 200, "some of its frames"
+    found, frames = stored(server, "two", tmp_path)
+    assert frames == [0, 2] and (found[2] == masks[0]).all() and (found[0] == masks[2]).all()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +164,35 @@ def test_result_as_dicom_segmentation(server: Server, tmp_path: Path) -> None:
     assert frames == [1] and (masks[1] == found.masks[..., 0].T).all()
     wrong = send(server, "one", "seg.dcm", answer.body)
     assert wrong.status == 400 and "a segmentation of image" in wrong.detail
+
+
+def test_key_frames_curve_and_measurements(server: Server, tmp_path: Path) -> None:
+    """Masks of the key frames alone, and measurements of the best one; the label's notes stay small."""
+    wanted = {"frame": "key", "key_frames": 2, "contrast": True, "measure": True, "mm_per_pixel": 0.2, "doubt": False}
+    answer = server.infer("one", save_label=True, label_tag="final", **wanted)
+    assert answer.status == 200, answer.body
+    params = answer.json
+    keys, curve, found = params["key_frames"], params["contrast"], params["measurements"]
+    assert 1 <= len(keys) <= 2 and sorted(key["frame"] for key in keys) == params["frames"]
+    assert ContrastCurve.from_dict(curve).frames.tolist() == [0, 1, 2] and curve["best"] in params["frames"]
+    jsonschema.validate(found, json.loads((APP.parent / "docs" / "measurements.schema.json").read_text()))
+    assert found["frame"]["number"] == keys[0]["frame"] and found["contrast"] == curve
+    assert found["scale"]["kind"] == "user" and found["scale"]["row_mm"] == 0.2
+    (path, *_) = found["paths"]
+    assert path["origin"] == "longest" and path["length"]["mm"] == pytest.approx(0.2 * path["length"]["px"], abs=0.01)
+    assert found["versions"]["weights"] == sha256(APP.parent / "models" / "model.pt")
+    assert str(server.studies) not in answer.body.decode()
+    masks, frames = stored(server, "one", tmp_path)
+    assert frames == params["frames"] and [masks[frame].sum() for frame in frames] == params["pixels"]
+    kept = server.get("/datastore/label/info?label=one&tag=final").json["params"]
+    assert kept["key_frames"] == keys and not {"contrast", "measurements"} & set(kept)
+    # Of a frame that the request states, between two points.
+    points = path["points"]
+    ends = [points[len(points) // 4], points[3 * len(points) // 4]]
+    params = server.infer("one", frame=found["frame"]["number"], measure=True, ends=ends, doubt=False).json
+    assert "key_frames" not in params and "contrast" not in params and params["measurements"]["scale"]["row_mm"] is None
+    (path,) = params["measurements"]["paths"]
+    assert path["origin"] == "ends" and np.hypot(*np.subtract(path["points"][0], ends[0])) < 2
 
 
 def test_training_on_labelled_frames(start: Callable[..., Server], cines: Path, tmp_path: Path) -> None:

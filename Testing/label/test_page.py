@@ -13,6 +13,8 @@ import pydicom
 import pytest
 
 from casr_net import Segmenter
+from casr_net.cine.curve import ContrastCurve
+from casr_net.cine.survey import survey
 from casr_net.files.dicom import save_dicom
 from casr_net.files.images import read_angiogram
 from casr_net.files.masks import read_mask
@@ -241,3 +243,18 @@ def test_page_in_front_of_a_pacs(start: Callable[..., Server], tmp_path: Path) -
         assert any(asked.method == "POST" and asked.path.endswith("/studies") for asked in pacs.asked)
     finally:
         pacs.stop()
+
+
+def test_contrast_curve_of_a_segmented_cine(served: Server, folder: Path) -> None:
+    for frame in range(4):
+        assert served.request("POST", f"/page/infer?image=cine&frame={frame}").status == 200
+    assert not served.get("/page/image?image=cine").json["curve"]
+    assert served.get("/page/curve?image=cine").status == 404
+    served.request("POST", "/page/infer?image=cine&frame=4")
+    assert served.get("/page/image?image=cine").json["curve"]
+    found = ContrastCurve.from_dict(served.get("/page/curve?image=cine").json)
+    assert found.frames.tolist() == [0, 1, 2, 3, 4] and found.size == (128, 128) and found.opacity.max() == 1
+    source, segmenter = read_angiogram(folder / "cine.tif"), Segmenter(device="cpu")
+    assert found.length == pytest.approx(survey(source, segmenter).length, rel=0.1)
+    answer = served.get("/page/curve?image=frame0")
+    assert answer.status == 404 and "needs a cine" in answer.detail

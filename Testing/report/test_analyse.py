@@ -159,7 +159,7 @@ def test_ends_that_do_not_fit(narrowed: tuple[np.ndarray, np.ndarray], more: dic
         ({"mm_per_pixel": 0.0}, "pixel size is 0.0 mm; it must be 0.02 to 2"),
         ({"mm_per_pixel": -1.0}, "pixel size is -1.0 mm"),
         ({"reference": (0.0, "mm"), "ends": ((0.0, 0.0), (1.0, 1.0))}, "reference diameter is 0.0; it must be above 0"),
-        ({"reference": (3.0, "mm")}, "--path says which one"),
+        ({"reference": (3.0, "mm")}, "say which one"),
         ({"reference": (3.0, "cm"), "ends": ((0.0, 0.0), (1.0, 1.0))}, "must be px or mm"),
         ({"frame": -1}, "frames count from 0"),
     ],

@@ -27,9 +27,10 @@ from .measurements import Analysis, FrameChoice, MeasuredPath, Source
 from .provenance import identity_of_file, methods_of, versions_of
 
 if TYPE_CHECKING:
+    from ..cine.curve import ContrastCurve
     from ..inference.segmenter import Segmenter
 
-__all__ = ["Options", "analyse"]
+__all__ = ["Options", "analyse", "plain_lines"]
 
 DOUBTED = 10
 """Narrowings of a tree, by rank, that get intervals, which cost several measurements each. Our choice."""
@@ -84,7 +85,7 @@ class Options:
         if self.reference is not None and self.reference[1] not in ("px", "mm"):
             raise UsageError(f"The unit of the reference diameter is {shown(self.reference[1])}; it must be px or mm.")
         if self.reference is not None and self.ends is None:
-            raise UsageError("A reference diameter belongs to a vessel; --path says which one.")
+            raise UsageError("A reference diameter belongs to a vessel; two ends (--path) say which one.")
         if self.frame is not None and self.frame < 0:
             raise UsageError(f"The frame is {self.frame}; frames count from 0.")
 
@@ -103,7 +104,11 @@ class Options:
 
 
 def analyse(
-    source: str | Path | Angiogram, segmenter: Segmenter | None, options: Options | None = None, name: str = ""
+    source: str | Path | Angiogram,
+    segmenter: Segmenter | None,
+    options: Options | None = None,
+    name: str = "",
+    curve: ContrastCurve | None = None,
 ) -> Analysis:
     """Measure one frame of an angiogram or a cine.
 
@@ -114,6 +119,7 @@ def analyse(
         segmenter: the network, which finds the vessels; may be None where the options bring a mask and a frame.
         options: see :class:`Options`.
         name: what its results are called.
+        curve: contrast over the cine, where it was measured already; else it is when the best frame is looked for.
 
     Raises:
         DataError: when the file cannot be read or has no vessel.
@@ -121,7 +127,7 @@ def analyse(
     """
     chosen = Options() if options is None else options
     angiogram = source if isinstance(source, Angiogram) else read_angiogram(source, chosen.window)
-    frame, vessels, warnings = _frame_and_vessels(angiogram, segmenter, chosen)
+    frame, vessels, warnings = _frame_and_vessels(angiogram, segmenter, chosen, curve)
     grey, attenuation = angiogram.grey(frame.number), angiogram.attenuation(frame.number)
     if not attenuation.proportional:
         warnings.append(f"Attenuation: {attenuation.note} Densitometric areas are rough then.")
@@ -138,7 +144,7 @@ def analyse(
         source=_source(angiogram, name, chosen), frame=frame, grey=grey, mask=vessels.mask, tree=tree, scale=scale,
         paths=tuple(paths), methods=methods_of(attenuation.note, chosen, intervals),
         settings=chosen.as_dict(), versions=versions_of(segmenter),
-        warnings=_lines([*angiogram.warnings, *warnings], angiogram),
+        warnings=plain_lines([*angiogram.warnings, *warnings], angiogram),
     )  # fmt: skip
 
 
@@ -151,7 +157,7 @@ def _source(angiogram: Angiogram, name: str, options: Options) -> Source:
     )  # fmt: skip
 
 
-def _lines(words: Sequence[str], angiogram: Angiogram) -> tuple[str, ...]:
+def plain_lines(words: Sequence[str], angiogram: Angiogram) -> tuple[str, ...]:
     """Sentences without the file's path, which may name a patient; each once."""
     path = str(angiogram.path)
     plain = (line.replace(f"{path}: ", "").replace(path, "the file") for line in words)
@@ -167,7 +173,7 @@ class _Vessels:
 
 
 def _frame_and_vessels(
-    angiogram: Angiogram, segmenter: Segmenter | None, options: Options
+    angiogram: Angiogram, segmenter: Segmenter | None, options: Options, curve: ContrastCurve | None
 ) -> tuple[FrameChoice, _Vessels, list[str]]:
     """The frame, its vessels, and what is to be said."""
     if options.frame is not None and options.frame >= angiogram.frames:
@@ -182,7 +188,7 @@ def _frame_and_vessels(
     elif segmenter is None:
         raise UsageError(f"{angiogram.path}: a cine of {angiogram.frames} frames; say which frame is to be measured.")
     else:
-        frame, warnings = _best_frame(angiogram, segmenter)
+        frame, warnings = _best_frame(angiogram, segmenter, curve)
     probability: np.ndarray | None = None
     if options.mask is not None:
         mask = options.mask
@@ -201,13 +207,15 @@ def _frame_and_vessels(
     return frame, _Vessels(np.ascontiguousarray(mask, bool), probability), warnings
 
 
-def _best_frame(angiogram: Angiogram, segmenter: Segmenter) -> tuple[FrameChoice, list[str]]:
+def _best_frame(
+    angiogram: Angiogram, segmenter: Segmenter, curve: ContrastCurve | None
+) -> tuple[FrameChoice, list[str]]:
     """The best opacified frame of a cine, by its contrast curve."""
     from ..cine.keyframes import key_frames
     from ..cine.survey import survey
 
-    curve = survey(angiogram, segmenter)
-    told = {**curve.as_dict(), "messages": list(_lines(curve.messages, angiogram))}
+    curve = survey(angiogram, segmenter) if curve is None else curve
+    told = {**curve.as_dict(), "messages": list(plain_lines(curve.messages, angiogram))}
     found = key_frames(curve, angiogram.header, 1)
     warnings = list(curve.messages)
     if not found:
@@ -286,6 +294,6 @@ def _reference(options: Options, scale: Scale) -> float | None:
         return value
     if scale.row_mm is None or scale.column_mm is None:
         raise UsageError(
-            f"A reference diameter of {value:g} mm needs the size of a pixel: --mm-per-pixel, or --catheter-french."
+            f"A reference diameter of {value:g} mm needs the size of a pixel, or of the catheter in the image."
         )
     return value / math.sqrt(scale.row_mm * scale.column_mm)

@@ -13,7 +13,7 @@ The answer is :meth:`casr_net.report.Analysis.as_dict`, in pixels of the frame a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from .analyse import Options, analyse
 if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter
 
-__all__ = ["measure_frame", "read_options"]
+__all__ = ["ENTRIES", "checked_options", "measure_frame", "read_options"]
 
 ENTRIES = ("ends", "french", "mm_per_pixel", "reference", "doubt")
 
@@ -74,13 +74,25 @@ def read_options(folder: Path) -> dict[str, Any]:
     if not isinstance(entries, dict) or set(entries) - set(ENTRIES):
         raise UsageError(f"{path}: expected an object with {', '.join(ENTRIES)}.")
     try:
-        found = {name: _number(name, entries.get(name)) for name in ("french", "mm_per_pixel")}
-        return {
-            **found, "ends": _ends(entries.get("ends")), "reference": _reference(entries.get("reference")),
-            "doubt": checked_flag("doubt", entries.get("doubt", True)),
-        }  # fmt: skip
+        return checked_options(entries)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def checked_options(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of :class:`casr_net.report.Options` from values of JSON, as ``measure.json`` holds them.
+
+    Args:
+        entries: any of :data:`ENTRIES`.
+
+    Raises:
+        UsageError: for a value that makes no sense.
+    """
+    found = {name: _number(name, entries.get(name)) for name in ("french", "mm_per_pixel")}
+    return {
+        **found, "ends": _ends(entries.get("ends")), "reference": _reference(entries.get("reference")),
+        "doubt": checked_flag("doubt", entries.get("doubt", True)),
+    }  # fmt: skip
 
 
 def _mask(job: FrameJob) -> np.ndarray | None:

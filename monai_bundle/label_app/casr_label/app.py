@@ -26,6 +26,7 @@ from casr_net.files.dicomweb import DICOMwebArchive
 
 from .datastore import CASRDatastore
 from .inference import CASRDropoutTask, CASRInferTask
+from .measuring import BULKY
 from .pacs import PACSDatastore
 from .requests import checked_image, checked_tag
 from .scoring import DisagreementScoring, DropoutScoring, TTAScoring
@@ -142,7 +143,8 @@ class CASRLabelApp(MONAILabelApp):
         if not save:
             return {"label": file, "tag": tag, "file": file, "params": params}
         try:
-            label = store.save_label(image, file, tag, {"model": request["model"], "params": params})
+            kept = {name: value for name, value in params.items() if name not in BULKY}
+            label = store.save_label(image, file, tag, {"model": request["model"], "params": kept})
         finally:
             os.unlink(file)
         return {"label": label, "tag": tag, "file": None, "params": params}

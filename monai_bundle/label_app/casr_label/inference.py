@@ -28,6 +28,7 @@ from casr_net.refinement.transform import RefineVesselsd
 from casr_net.uncertainty.entropy import entropy_map, entropy_score
 from casr_net.uncertainty.quality import soft_dice_confidence
 
+from .measuring import KEY, Findings, SharedSegmenter, checked_extras
 from .requests import RESULTS, checked_request, frame_choice
 from .state import PlattRecord
 from .turns import OneByOne
@@ -57,10 +58,11 @@ class FrameResult:
 class CASRInferTask(BundleInferTask):
     """Segments one frame, or all of them, of an image that :func:`casr_net.files.read_angiogram` knows.
 
-    Parameters of a request, beside MONAI Label's own: ``frame`` (number from 0, or "all", the default), ``threshold``,
-    ``refine``, and ``result``: "mask" (uint8, vessel = 1; 255 in PNG), "probability" or "uncertainty" (entropy in bits;
-    both float32, in PNG 0 to 255). The answer's ``params`` hold ``uncertainty``, a score from 0 to 1, ``quality``,
-    the Dice coefficient that the probabilities promise the mask, and ``pixels``, by frame.
+    Parameters of a request, beside MONAI Label's own: ``frame`` (number from 0, "all", the default, or "key": the key
+    frames), ``threshold``, ``refine``, those of :func:`measuring.checked_extras`, and ``result``: "mask" (uint8, vessel
+    = 1; 255 in PNG), "probability" or "uncertainty" (entropy in bits; both float32, in PNG 0 to 255).
+    The answer's ``params`` hold ``uncertainty``, a score from 0 to 1, ``quality``, the Dice coefficient that the
+    probabilities promise the mask, and ``pixels``, by frame; and what :class:`measuring.Findings` tells.
 
     Probabilities that uncertainty and quality are computed from are calibrated; masks and the result "probability" are
     the network's own.
@@ -109,12 +111,18 @@ class CASRInferTask(BundleInferTask):
             raise DataError("image: expected a file.")
         checked = checked_request(request)
         source = read_angiogram(path)  # held as long as the request, so that a cine is opened once
-        frames = frame_choice(request.get("frame"), source.frames, Path(path).name)
+        chosen = None if request.get("frame") == KEY else request.get("frame")
+        frames = frame_choice(chosen, source.frames, Path(path).name)
+        extras = checked_extras(request)
+        if extras.only_key_frames:
+            frames = frames[: extras.key_frames]  # as many; which ones, the network has to tell
         extension = checked["result_extension"]
         if extension == ".dcm" and source.format != "dicom":
             raise UsageError("result_extension is '.dcm'; a DICOM Segmentation needs a DICOM image.")
         if extension == ".png" and len(frames) > 1:
             raise UsageError(f"result_extension is '.png', which holds one frame; {len(frames)} are asked for.")
+        findings = Findings(source, extras, lambda refine: self.segmenter({**checked, "refine": refine}))
+        frames = findings.frames() if extras.only_key_frames else frames
         platt = self.platt().single
         maps, pixels, scores, quality = [], [], [], []
         for frame in frames:  # only what is asked for is kept: probabilities of a long cine would fill the memory
@@ -124,6 +132,7 @@ class CASRInferTask(BundleInferTask):
             scores.append(round(entropy_score(sure), 6))
             quality.append(round(soft_dice_confidence(sure, one.mask), 4))
             maps.append(_chosen(checked["result"], one, sure))
+        found = findings.as_dict()
         with _private_file(extension) as file:
             if extension == ".dcm":
                 masks = dict(zip(frames, maps, strict=True))
@@ -139,8 +148,26 @@ class CASRInferTask(BundleInferTask):
             "result": checked["result"],
             "device": checked["device"],
             "centroids": {},
+            **found,
         }
         return str(file), answer
+
+    def segmenter(self, options: Mapping[str, Any]) -> SharedSegmenter:
+        """The bundle's Python interface around the network in use, which takes turns with other requests.
+
+        Args:
+            options: those of :func:`requests.checked_request`.
+        """
+
+        def parts() -> dict[str, Any]:
+            return {
+                "device": torch.device(options["device"]), "network": self._get_network(options["device"], None),
+                "postprocessing": _with_refinement(self._part("postprocessing"), self.refinement(options)),
+                "weights": self.weights,
+                **{name: self._part(name) for name in ("inferer", "channels")},
+            }  # fmt: skip
+
+        return SharedSegmenter(self.alone, **self.alone(parts))
 
     def segment_frame(
         self,

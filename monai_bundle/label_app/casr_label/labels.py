@@ -40,8 +40,9 @@ def received_label(
     """Read what a client has sent.
 
     A single-frame image takes a mask of its size. A cine takes a stack of all its frames, of which those count as
-    labelled that are not empty, or that ``frames`` names; or the mask of one frame, which ``frame`` names, and which is
-    put into what was there before. A DICOM Segmentation says itself where it belongs.
+    labelled that are not empty, or that ``frames`` names; or the mask of one frame, which ``frame`` names, or those of
+    several, which ``frames`` names; they are put into what was there before. A DICOM Segmentation says itself where it
+    belongs.
 
     Args:
         file: any mask that :func:`casr_net.files.read_mask` knows, a DICOM Segmentation (``.dcm``), or ``.bin`` as OHIF
@@ -77,17 +78,17 @@ def received_label(
             raise DataError(f"{file}: empty in all {source.frames} frames; 'frames' must say which of them are meant.")
         # A volume of slices is stored as a stack of frames, so that everybody reads it as one.
         return FrameLabel(masks, frames, source.frames == 1 and file.suffix.lower() != ".bin")
-    if masks.shape[2] != 1:
+    if masks.shape[2] != 1 and masks.shape[2] != len(_list(named or [])):
         raise DataError(f"{file}: {masks.shape[2]} frames; the image has {source.frames}.")
-    chosen = info.get("frame", _list(named)[0] if named else None)
-    if chosen is None or chosen in ("", "all"):
+    chosen = _list(info.get("frame", named) if masks.shape[2] == 1 else named)[: masks.shape[2]]
+    if any(one is None or one in ("", "all") for one in chosen) or not chosen:
         raise UsageError(f"{file}: one frame; the image has {source.frames}, and 'frame' must say which: from 0.")
-    (frame,) = frame_choice(chosen, source.frames, file.name)
+    frames = [frame_choice(one, source.frames, file.name)[0] for one in chosen]
     whole, known = (
         (before[0].copy(), set(before[1])) if before else (np.zeros((columns, rows, source.frames), bool), set())
     )
-    whole[..., frame] = masks[..., 0]
-    return FrameLabel(whole, sorted(known | {frame}), False)
+    whole[..., frames] = masks
+    return FrameLabel(whole, sorted(known | set(frames)), False)
 
 
 def labelled_frames(info: Mapping[str, Any], masks: np.ndarray) -> list[int]:

@@ -180,6 +180,13 @@ def proposal(
     return _png(pictures.mask_png(bench.proposals.mask(levels, options["threshold"], options["refine"])))
 
 
+@router.get("/curve")
+def curve(image: Image = None, trial: Trial = None) -> dict[str, Any]:
+    """Contrast over the frames of a cine that were segmented; ``curve`` of its description says whether they are."""
+    bench = _bench()
+    return bench.curve(bench.place(image, trial))
+
+
 @router.get("/final")
 def final(frame: Frame, image: Image = None) -> Response:
     """PNG of the final label of a frame."""

@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from monailabel.interfaces.datastore import DefaultLabelTag
 
+from casr_net.cine.contrast import contrast_curve
+from casr_net.cine.survey import survey_frames
 from casr_net.errors import DataError, UsageError
 from casr_net.files.images import Angiogram
 from casr_net.files.maps import write_map
@@ -25,7 +27,7 @@ from .app import CASRLabelApp
 from .drafts import ConflictError, DraftStore, folder_name
 from .labels import FrameLabel
 from .pictures import OpenImages, frame_rate
-from .proposals import Proposals
+from .proposals import LEVELS, Proposals
 from .requests import NotFoundError, checked_id
 from .trials import Trials
 
@@ -143,10 +145,31 @@ class Workbench:
                 "id": place.name if place.stored else None, "frames": source.frames, "columns": source.size[0],
                 "rows": source.size[1], "rate": frame_rate(source.header), "deep": source.dtype != np.uint8,
                 "drafts": {frame: draft.revision for frame, draft in drafts.items()},
-                "proposed": self.proposals.frames(place.folder, source),
+                "proposed": self.proposals.frames(place.folder, source), "curve": self._has_curve(place, source),
                 "final": {"frames": label.frames, "stamp": self.stamp(place)} if label else None,
                 "warnings": source.warnings,
             }  # fmt: skip
+
+    def curve(self, place: Place) -> dict[str, Any]:
+        """Contrast over the frames of a cine, see :meth:`casr_net.cine.ContrastCurve.as_dict`, from the proposals.
+
+        Raises:
+            NotFoundError: for a single image, and as long as frames that the curve needs are not segmented.
+        """
+        with place.errors():
+            source = self.open(place.path)
+            if not self._has_curve(place, source):
+                raise NotFoundError(f"image {place.name!r}: a contrast curve needs a cine whose frames are segmented.")
+            numbers = survey_frames(source.frames)
+            maps = (
+                ((self.proposals.of(place.folder, source, number) + 0.5) / LEVELS, source.attenuation(number).values)
+                for number in numbers
+            )
+            return contrast_curve(maps, source.frames, numbers).as_dict()
+
+    def _has_curve(self, place: Place, source: Angiogram) -> bool:
+        needed = survey_frames(source.frames)
+        return len(needed) > 1 and set(needed) <= set(self.proposals.frames(place.folder, source))
 
     # Final labels
 
