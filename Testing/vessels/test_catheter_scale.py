@@ -19,7 +19,7 @@ Drawn = tuple[np.ndarray, np.ndarray, VesselTree]
 
 
 def drawn(radius: float, noise: float = 0.0, aspect: float = 1.0, bend: float = 40.0) -> Drawn:
-    """Attenuation and mask (X, Y), and tree, of a catheter that comes in at the top and an artery at its tip.
+    """Attenuation and mask (X, Y), and tree, of a catheter that comes in at the top and a wider artery at its tip.
 
     Args:
         radius: of the catheter, in widths of a pixel.
@@ -34,7 +34,7 @@ def drawn(radius: float, noise: float = 0.0, aspect: float = 1.0, bend: float = 
     branch = trunk[1] + np.array([[0, 0], [-15, 40], [-30, 70]])
     thickness = np.zeros((SIZE, SIZE), np.float32)
     fine = 4  # drawn finely and averaged, so that its outline is exact
-    for line, size in ((shaft, radius), (trunk, 0.45 * radius), (branch, 0.4 * radius)):
+    for line, size in ((shaft, radius), (trunk, 1.5 * radius), (branch, 1.2 * radius)):
         points = (line * [1, aspect] + 0.5) * fine - 0.5
         one = tube(points, size * fine, int(fine * SIZE * max(aspect, 1))) / fine
         one = one[: round(fine * SIZE * aspect), : fine * SIZE]
