@@ -195,6 +195,17 @@ def test_key_frames_curve_and_measurements(server: Server, tmp_path: Path) -> No
     assert path["origin"] == "ends" and np.hypot(*np.subtract(path["points"][0], ends[0])) < 2
 
 
+def test_cine_without_vessels(server: Server, tmp_path: Path) -> None:
+    slope = np.add.outer(np.arange(128), np.arange(128)).astype(np.uint8)
+    files = {"file": ("empty.nrrd", stack(np.stack([slope, slope, slope]), tmp_path))}
+    for params, words in (({"frame": "key"}, "no contrast was found"), ({"measure": True}, "no vessel was found")):
+        answer = server.form("POST", "/infer/casr_net?output=json", {"params": json.dumps(params)}, files)
+        assert answer.status == 400 and words in answer.detail and "/" not in answer.detail, answer.body
+    told = {"params": '{"key_frames": 1, "contrast": true}'}
+    params = server.form("POST", "/infer/casr_net?output=json", told, files).json
+    assert params["key_frames"] == [] and params["contrast"]["best"] is None and params["contrast"]["messages"]
+
+
 def test_training_on_labelled_frames(start: Callable[..., Server], cines: Path, tmp_path: Path) -> None:
     """Frames of a patient are either trained on or held, never both; with one patient nothing can be held."""
     server = start(cines)
