@@ -16,8 +16,9 @@ from .tree import VesselTree
 __all__ = ["AUTOMATIC", "tree_lesions"]
 
 AUTOMATIC = Search(least=35.0, vessel=9.0, surroundings=2.5)
-"""Threshold and least reference by F1 on ARCADE's train images (``experiments/stenoses_arcade.py``). Without chosen ends, what is analysed is a lesion and the vessel around it: over branch points, the line of the whole
-path would call the step to the next smaller width a narrowing."""
+"""Threshold and least reference by F1 on ARCADE's train images (``experiments/stenoses_arcade.py``). Without chosen
+ends, what is analysed is a lesion and the vessel around it: over branch points, the line of the whole path would call
+the step to the next smaller width a narrowing."""
 OVERLAP = 40.0
 """Pixels of its parent that a branch is measured with, so that its lesions near the branch point have surroundings."""
 SAME = 3.0
