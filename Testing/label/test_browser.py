@@ -155,6 +155,10 @@ def test_cine_frame_by_frame(context: Any, served: Server, folder: Path) -> None
     page.says("frame 1 of 5, no mask yet")
     page.tab.keyboard.press("a")
     page.says("no draft", "#fault")
+    page.tab.click("#segment-all")
+    page.says("All frames are segmented", "#saving").says("frame 1 of 5, proposal")
+    page.tab.wait_for_selector("#curve path", state="attached")
+    assert served.get("/page/image?image=cine").json["proposed"] == [0, 1, 2, 3, 4]
 
 
 def test_two_windows(context: Any, served: Server) -> None:

@@ -135,7 +135,7 @@ async function show(number: number): Promise<void> {
   const mine = ++turn;
   const now = opened;
   editor.settle();
-  frame = number;
+  frame = now.shown = number;
   layer = now.layers.get(number) ?? null;
   input("frame").value = String(number + 1);
   input("frame").setAttribute("aria-valuetext", `Frame ${number + 1} of ${now.said.frames}`);
@@ -185,6 +185,37 @@ async function segment(): Promise<void> {
   tell(`Frame ${number + 1} is segmented (${((performance.now() - begun) / 1000).toFixed(1)} s).`);
   repaint();
   void list.refresh().catch(() => undefined);
+}
+
+let whole: Opened | null = null; // whose frames are being segmented one after the other
+
+async function segmentAll(): Promise<void> {
+  if (whole) {
+    whole = null; // the same button ends it
+    return;
+  }
+  const now = opened;
+  if (!now) return;
+  whole = now;
+  get("segment-all").textContent = "Stop";
+  try {
+    for (let number = 0; number < now.said.frames; number++) {
+      if (whole !== now || now !== opened) return;
+      if (now.said.proposed.includes(number)) continue;
+      tell(`Segmenting frame ${number + 1} of ${now.said.frames} …`);
+      await now.infer(number);
+    }
+    tell("All frames are segmented.");
+    await now.refresh();
+    if (now === opened) {
+      await showCurve(now.source, now.said);
+      markCurve(frame);
+    }
+  } finally {
+    if (whole === now) whole = null;
+    get("segment-all").textContent = "Segment all frames";
+    void list.refresh().catch(() => undefined);
+  }
 }
 
 async function accept(): Promise<void> {
@@ -393,6 +424,7 @@ input("file").addEventListener("change", () => {
 });
 
 click("segment", () => tried(segment));
+click("segment-all", () => tried(segmentAll));
 click("accept", () => tried(accept));
 click("next", () => tried(next));
 click("undo", () => editor.undo(true));

@@ -20,6 +20,7 @@ export class Opened {
   readonly frames: Frames;
   readonly layers = new Map<number, Layer>();
   readonly saver: Saver;
+  shown = 0; // frame that may be drawn on
   private readonly loading = new Map<number, Promise<Layer>>();
   private readonly refined = new Map<string, Uint8Array>();
   private readonly stop = new AbortController();
@@ -142,6 +143,7 @@ export class Opened {
     if (layer.stored) layer.load(before); // corrections of people count more
     layer.uncertainty = said.uncertainty;
     this.listener.changed(frame);
+    this.limit(frame);
     return layer;
   }
 
@@ -204,7 +206,7 @@ export class Opened {
   private limit(frame: number): void {
     for (const [number, layer] of this.layers) {
       if (this.layers.size * layer.bytes <= KEPT) return;
-      if (number !== frame && !layer.dirty) this.layers.delete(number);
+      if (number !== frame && number !== this.shown && !layer.dirty) this.layers.delete(number);
     }
   }
 }
