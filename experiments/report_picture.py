@@ -18,14 +18,14 @@ from PIL import Image
 from casr_net.cli import main
 
 SIZE = (1100, 1560)
-CINE = ("--count", "1", "--frames", "12", "--size", "256", "--seed", "4")
+CINE = ("--count", "1", "--frames", "12", "--size", "512", "--seed", "4")
 
 
 def measured(folder: Path) -> Path:
     """The report of the demonstration's cine."""
     assert main(["synth", "--output", str(folder), *CINE]) == 0
     images, output = folder / "synthetic" / "images", folder / "reports"
-    assert main(["analyze", str(images), "--output", str(output), "--mm-per-pixel", "0.3"]) == 0
+    assert main(["analyze", str(images), "--output", str(output), "--mm-per-pixel", "0.15"]) == 0
     return next(output.glob("*/report.html"))
 
 
