@@ -38,6 +38,7 @@ def _wanted() -> set[str]:
     own = {name for name in _files(MODULE) if name not in skipped and not name.startswith("Resources/Screenshots/")}
     parts = ("casr_net", "configs", "docs", "models")
     bundle = {f"{part}/{name}" for part in parts for name in _files(BUNDLE / part)} | {"LICENSE"}
+    bundle = {name for name in bundle if not name.startswith("models/.runtimes/")}  # converted on this machine
     bundle |= {f"sample/images/{name}" for name in _files(BUNDLE / "sample" / "images")}
     return own | {f"Resources/monai_bundle/{name}" for name in bundle}
 

@@ -114,3 +114,17 @@ def test_lesion_of_a_stem_is_listed_once_for_all_its_branches() -> None:
 def test_tree_without_vessels_has_no_lesions() -> None:
     mask = np.zeros((64, 64), bool)
     assert tree_lesions(vessel_tree(mask), np.zeros((64, 64)), mask) == []
+
+
+def test_the_automatic_search_knows_the_size_of_the_image():
+    """Chosen at 512 pixels; what is smaller shows the same vessel in fewer pixels, down to what can be measured."""
+    from casr_net.vessels.treelesions import automatic_search
+
+    limits = {side: automatic_search((side, side)).vessel for side in (2048, 512, 400, 300, 64)}
+    assert limits == {
+        2048: 9.0,
+        512: 9.0,
+        400: pytest.approx(7.03, abs=0.01),
+        300: pytest.approx(5.27, abs=0.01),
+        64: 5.0,
+    }

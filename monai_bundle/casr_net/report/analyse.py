@@ -22,7 +22,7 @@ from ..vessels.paths import SNAP, VesselPath
 from ..vessels.scale import Scale, pixel_aspect, pixel_size
 from ..vessels.stenosis import Search, find_lesions, narrowest
 from ..vessels.tree import VesselTree, vessel_tree
-from ..vessels.treelesions import AUTOMATIC, tree_lesions
+from ..vessels.treelesions import automatic_search, tree_lesions
 from .measurements import Analysis, FrameChoice, MeasuredPath, Source
 from .provenance import identity_of_file, methods_of, versions_of
 
@@ -252,11 +252,13 @@ def _paths(
         return [*made, *(lesion for lesion in lesions if lesion not in first)]
 
     if options.ends is None:
-        found = [part for part in tree_lesions(tree, attenuation, vessels.mask) if part[0].length >= SHORTEST]
+        search = automatic_search(vessels.mask.shape)
+        parts = tree_lesions(tree, attenuation, vessels.mask, search=search)
+        found = [part for part in parts if part[0].length >= SHORTEST]
         if not found:
             raise DataError("the vessels, without the catheter, are too short to be measured.")
         said = [] if any(lesions for *_, lesions in found) else ["No narrowing was found on the tree."]
-        return _told([(path, widths, doubted(lesions, widths, AUTOMATIC)) for path, widths, lesions in found]), said
+        return _told([(path, widths, doubted(lesions, widths, search)) for path, widths, lesions in found]), said
     path = tree.path(*options.ends, snap=SNAP)
     widths = measure_widths(attenuation, vessels.mask, path, tree)
     reference = _reference(options, scale)

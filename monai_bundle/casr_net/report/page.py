@@ -146,7 +146,8 @@ def _level(analysis: Analysis) -> str:
     known = next((value for value in found if value is not None), None)
     if known is None:
         return "were not asked for."
-    return f"hold the true value with a probability of {100 * known.level:.0f} %, if the segmentation is right."
+    level = f"{100 * known.level:.0f} % if the segmentation is right"
+    return f"hold the true value with a probability of {level}, as on phantoms; in crowded trees they are too narrow."
 
 
 def _doubt(analysis: Analysis) -> str:

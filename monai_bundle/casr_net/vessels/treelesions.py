@@ -13,16 +13,28 @@ from .paths import VesselPath
 from .stenosis import Search, find_lesions
 from .tree import VesselTree
 
-__all__ = ["AUTOMATIC", "tree_lesions"]
+__all__ = ["AUTOMATIC", "automatic_search", "tree_lesions"]
 
 AUTOMATIC = Search(least=35.0, vessel=9.0, surroundings=2.5)
 """Threshold and least reference by F1 on ARCADE's train images (``experiments/stenoses_arcade.py``). Without chosen
 ends, what is analysed is a lesion and the vessel around it: over branch points, the line of the whole path would call
 the step to the next smaller width a narrowing."""
+SIDE, LEAST_VESSEL = 512, 5.0
+"""Side of the images that :data:`AUTOMATIC` was chosen on, in pixels; least reference in smaller ones, about four times
+their usual blur, below which a narrowed lumen is not measured well enough. Our choice."""
 OVERLAP = 40.0
 """Pixels of its parent that a branch is measured with, so that its lesions near the branch point have surroundings."""
 SAME = 3.0
 """Lesions of two paths within this distance are one, in pixels."""
+
+
+def automatic_search(shape: tuple[int, ...]) -> Search:
+    """:data:`AUTOMATIC` for an image of this size: the same vessel covers fewer pixels of a smaller image.
+
+    Args:
+        shape: (X, Y). Images larger than 512 pixels get the limit of 512: a large vessel stays one.
+    """
+    return replace(AUTOMATIC, vessel=min(AUTOMATIC.vessel, max(LEAST_VESSEL, AUTOMATIC.vessel * max(shape) / SIDE)))
 
 
 def tree_lesions(
@@ -30,7 +42,7 @@ def tree_lesions(
     attenuation: np.ndarray,
     mask: np.ndarray,
     settings: Settings = Settings(),  # noqa: B008 - frozen
-    search: Search = AUTOMATIC,
+    search: Search | None = None,
 ) -> list[tuple[VesselPath, Widths, list[Lesion]]]:
     """Measure every vessel of a tree and find its lesions.
 
@@ -38,7 +50,7 @@ def tree_lesions(
         tree: of the mask.
         attenuation, mask: as for :func:`casr_net.vessels.measure_widths`.
         settings: how widths are measured.
-        search: what counts as a lesion.
+        search: what counts as a lesion; None: :func:`automatic_search`.
 
     Returns:
         Of each vessel its path (a piece of that from the root to a leaf: the longest wholly, the others from a little
@@ -48,6 +60,7 @@ def tree_lesions(
     Raises:
         DataError: as :func:`casr_net.vessels.measure_widths`.
     """
+    search = automatic_search(mask.shape) if search is None else search
     paths = _vessels(tree)
     vessels = list(zip(paths, measure_paths(attenuation, mask, paths, tree, settings), strict=True)) if paths else []
     found: list[tuple[int, Lesion]] = []
