@@ -114,6 +114,28 @@ def test_bfloat16_is_close_or_refused(
     assert runtimes.used == ("torch fp32" if refused else "torch bf16")
 
 
+@pytest.mark.parametrize("content", [None, b"no picture"])
+def test_without_the_sample_torch_in_single_precision_stays(
+    network: CASRNet, channels: Any, weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture, content: bytes | None,
+) -> None:  # fmt: skip
+    """Nothing can be tried, so that nothing but the reference is used; no frame is lost for it."""
+    stand_in(monkeypatch, network)
+    monkeypatch.setattr(prepared, "uses_bfloat16", lambda precision: True)
+    monkeypatch.setattr("casr_net.inference.runtimes.trial.bundle_root", lambda: tmp_path)
+    if content is not None:
+        sample = tmp_path / "sample" / "images" / "angiogram.png"
+        sample.parent.mkdir(parents=True)
+        sample.write_bytes(content)
+    runtimes = Runtimes("auto", weights, channels, "auto")
+    engine = runtimes.engine(network)
+    assert engine is not None and runtimes.used == "torch fp32"
+    inputs = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.allclose(engine(inputs), network(inputs), atol=1e-5)
+    assert "the sample on which it is tried is missing or damaged" in caplog.text
+
+
 @pytest.mark.parametrize("runtime", OTHERS)
 def test_missing_packages_name_the_extra(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in packages.RUNTIMES[runtime]:

@@ -150,6 +150,8 @@ class _Preparation:
                 logger.warning("runtime %r is not used: %s.", name, str(error).rstrip("."))
         if "torch" not in ready:
             ready["torch"] = TorchEngine(self.network)
+        if len(ready) == 1:
+            return as_record("torch", {})
         times = measure(ready, self.sample)
         chosen = fastest(times)
         listed = ", ".join(f"{ready[name].name} {value:g}" for name, value in times.items())

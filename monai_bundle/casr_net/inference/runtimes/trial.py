@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 
-from ...files.images import read_angiogram
 from ...preprocessing.load import image_tensor
 from ..bundle import bundle_root
 from .engines import Engine
@@ -28,10 +28,16 @@ def sample_input(channels: object) -> torch.Tensor:
         channels: preprocessing of an image, ``channels`` of ``configs/inference.json``.
 
     Raises:
-        DataError: when the sample is missing.
+        RefusedError: when the sample is missing or damaged.
     """
-    source = read_angiogram(bundle_root() / "sample" / "images" / "angiogram.png")
-    prepared = channels({"image": image_tensor(source.grey(0), source.affine)})  # type: ignore[operator]
+    # By OpenCV, not as an input is read: that would close the file that is being segmented.
+    path = bundle_root() / "sample" / "images" / "angiogram.png"
+    stored = np.fromfile(path, np.uint8) if path.is_file() else np.zeros(0, np.uint8)
+    pixels = cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE) if stored.size else None
+    if pixels is None:
+        raise RefusedError(f"{path}: the sample on which it is tried is missing or damaged")
+    grey = np.ascontiguousarray(pixels.T, np.float32) / 255  # the rule for 8 bits
+    prepared = channels({"image": image_tensor(grey, np.eye(4))})  # type: ignore[operator]
     return torch.Tensor(prepared["image"].as_tensor())[None]
 
 
