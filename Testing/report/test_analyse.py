@@ -13,7 +13,8 @@ from scipy.ndimage import gaussian_filter
 
 from casr_net.errors import DataError, UsageError
 from casr_net.files.images import Angiogram, read_angiogram
-from casr_net.report.analyse import LEVEL, Options, analyse
+from casr_net.report.analyse import LEVEL, analyse
+from casr_net.report.options import Options
 from casr_net.vessels.measures import METHODS
 
 SIZE, ROW, WIDE, NARROW, BLUR, BRANCH = 160, 80, 10.0, 5.0, 1.2, 136
@@ -259,3 +260,11 @@ def test_path_through_a_branch_point_is_marked() -> None:
     near = np.abs(found.paths[0].widths.points[:, 0] - BRANCH) < 3
     assert (found.paths[0].widths.unsure[near] > 0).any()
     assert "branch" in {word for flags in found.as_dict()["paths"][0]["unsure"] for word in flags}
+
+
+def test_a_frame_of_pixels_along_the_border_is_no_vessel(narrowed: tuple[np.ndarray, np.ndarray]) -> None:
+    picture, mask = narrowed
+    framed = np.zeros_like(mask)
+    framed[:4], framed[-4:], framed[:, :4], framed[:, -4:] = True, True, True, True
+    with pytest.raises(DataError, match="no vessel shows a width that could be measured"):
+        analyse(angiogram(picture), None, options(framed))

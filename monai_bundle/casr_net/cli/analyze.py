@@ -67,8 +67,8 @@ def run(options: argparse.Namespace) -> int:
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: exists and is no folder.")
 
-    from ..report.analyse import Options
     from ..report.batch import Batch, find_files, with_mask
+    from ..report.options import Options
 
     chosen = Options(
         frame=options.frame, ends=ends, french=options.catheter_french, mm_per_pixel=options.mm_per_pixel,

@@ -6,7 +6,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "analyse": ["Options", "analyse"],
+        "analyse": ["analyse"],
+        "options": ["Options"],
         "measurements": ["Analysis", "FrameChoice", "MeasuredPath", "Source"],
     },
 )

@@ -7,30 +7,31 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DataError, UsageError, shown
+from ..errors import DataError, UsageError
 from ..files.images import Angiogram, read_angiogram
 from ..preprocessing.field import field_of_view
-from ..vessels.catheter_scale import FRENCH, catheter_scale
+from ..vessels.catheter_scale import catheter_scale
 from ..vessels.diameters import measure_widths
 from ..vessels.doubt import with_intervals
-from ..vessels.measures import Lesion, Widths
+from ..vessels.measures import BORDER, Lesion, Widths
 from ..vessels.paths import SNAP, VesselPath
 from ..vessels.scale import Scale, pixel_aspect, pixel_size
 from ..vessels.stenosis import Search, find_lesions, narrowest
 from ..vessels.tree import VesselTree, vessel_tree
 from ..vessels.treelesions import automatic_search, tree_lesions
 from .measurements import Analysis, FrameChoice, MeasuredPath, Source
+from .options import Options
 from .provenance import identity_of_file, methods_of, versions_of
 
 if TYPE_CHECKING:
     from ..cine.curve import ContrastCurve
     from ..inference.segmenter import Segmenter
 
-__all__ = ["Options", "analyse", "plain_lines"]
+__all__ = ["analyse", "plain_lines"]
 
 DOUBTED = 10
 """Narrowings of a tree, by rank, that get intervals, which cost several measurements each. Our choice."""
@@ -40,67 +41,6 @@ LEVEL = 0.9
 
 SHORTEST = 10.0
 """Of a way of the tree that is told, in pixels. Our choice: no measure makes sense on less."""
-
-MM_PER_PIXEL = (0.02, 2.0)
-"""Sizes of a pixel that a heart on a detector can have, with room. Our choice."""
-
-Point = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the caller chooses.
-
-    Attributes:
-        frame: number from 0; None: the best opacified one of a cine.
-        ends: two points (x, y) in pixels to measure between; None: the ways of the tree.
-        french: outer diameter of the catheter in the image, in French (a third of a millimetre).
-        mm_per_pixel: size of a pixel in the patient, for square pixels.
-        reference: reference diameter, a number and "px" or "mm"; None: interpolated (PS3.17 T.4.2).
-        window: centre and width of the VOI window that the network sees the frame through.
-        doubt: give intervals, which take most of the time.
-        mask: bool (X, Y), vessels to measure in place of the network's.
-        keep_identity: name the file and its DICOM UIDs in the result.
-    """
-
-    frame: int | None = None
-    ends: tuple[Point, Point] | None = None
-    french: float | None = None
-    mm_per_pixel: float | None = None
-    reference: tuple[float, str] | None = None
-    window: tuple[float, float] | None = None
-    doubt: bool = True
-    mask: np.ndarray | None = None
-    keep_identity: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value, (low, high), unit in (
-            ("catheter", self.french, FRENCH, " French"),
-            ("pixel size", self.mm_per_pixel, MM_PER_PIXEL, " mm"),
-        ):
-            if value is not None and not (math.isfinite(value) and low <= value <= high):
-                raise UsageError(f"The {name} is {shown(value)}{unit}; it must be {low:g} to {high:g}.")
-        if self.reference is not None and not (math.isfinite(self.reference[0]) and self.reference[0] > 0):
-            raise UsageError(f"The reference diameter is {shown(self.reference[0])}; it must be above 0.")
-        if self.reference is not None and self.reference[1] not in ("px", "mm"):
-            raise UsageError(f"The unit of the reference diameter is {shown(self.reference[1])}; it must be px or mm.")
-        if self.reference is not None and self.ends is None:
-            raise UsageError("A reference diameter belongs to a vessel; two ends (--path) say which one.")
-        if self.frame is not None and self.frame < 0:
-            raise UsageError(f"The frame is {self.frame}; frames count from 0.")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return {
-            "frame": self.frame,
-            "ends": None if self.ends is None else [list(map(float, end)) for end in self.ends],
-            "french": self.french,
-            "mm_per_pixel": self.mm_per_pixel,
-            "reference": None if self.reference is None else [float(self.reference[0]), self.reference[1]],
-            "window": None if self.window is None else list(map(float, self.window)),
-            "doubt": self.doubt,
-            "own_mask": self.mask is not None,
-        }
 
 
 def analyse(
@@ -257,6 +197,8 @@ def _paths(
         found = [part for part in parts if part[0].length >= SHORTEST]
         if not found:
             raise DataError("the vessels, without the catheter, are too short to be measured.")
+        if not any((np.isfinite(widths.diameter) & (widths.unsure & BORDER == 0)).any() for _, widths, _ in found):
+            raise DataError("no vessel shows a width that could be measured: all run along the border.")
         said = [] if any(lesions for *_, lesions in found) else ["No narrowing was found on the tree."]
         return _told([(path, widths, doubted(lesions, widths, search)) for path, widths, lesions in found]), said
     path = tree.path(*options.ends, snap=SNAP)

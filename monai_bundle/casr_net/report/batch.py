@@ -15,8 +15,9 @@ from ..errors import CASRError, DataError
 from ..files.digest import sha256
 from ..files.inputs import find_inputs
 from ..files.names import as_text
-from .analyse import Options, analyse
+from .analyse import analyse
 from .files import read_measurements, write_index, write_report
+from .options import Options
 from .page import index_row
 from .provenance import network_of
 

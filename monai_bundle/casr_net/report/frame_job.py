@@ -22,7 +22,8 @@ import numpy as np
 from ..errors import DataError, UsageError, shown
 from ..inference.frame_greys import FrameGreys
 from ..inference.frame_jobs import FrameJob, checked_flag, load_array
-from .analyse import Options, analyse
+from .analyse import analyse
+from .options import Options
 
 if TYPE_CHECKING:
     from ..inference.segmenter import Segmenter

@@ -19,7 +19,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from ..vessels.measures import Lesion
+from ..vessels.measures import BORDER, GAP, Lesion
 from . import sr_items as sr
 from .measurements import Analysis, MeasuredPath, across, arc_mm
 
@@ -155,9 +155,11 @@ def _calibration(analysis: Analysis) -> Dataset:
 
 
 def _segment_values(segment: _Segment, unit: str, inferred: list[Dataset] | None = None) -> Iterator[Dataset]:
-    """Of the whole segment: length, and diameters by their derivation."""
+    """Of the whole segment: length, and diameters by their derivation; without those that are no vessel's alone, at the
+    border and over gaps, as long as others are left."""
     yield sr.number(sr.SEGMENT_LENGTH, float(segment.along[-1]), unit, inferred or ())
-    values = segment.diameter
+    sure = (segment.path.widths.unsure[segment.kept] & (BORDER | GAP)) == 0
+    values = segment.diameter[sure] if sure.sum() > 1 else segment.diameter
     for how, value in (
         (sr.MEAN, values.mean()), (sr.DEVIATION, values.std(ddof=1)), (sr.MINIMUM, values.min()),
         (sr.MAXIMUM, values.max()),

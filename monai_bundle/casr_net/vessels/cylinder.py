@@ -161,7 +161,7 @@ def fit_blur(stack: np.ndarray, offset: np.ndarray, radius: np.ndarray) -> float
         # The same piece of each profile for every blur, or their residuals would not compare.
         margin = MARGIN + 3 * float(BLURS[-1] - blur)
         fit = fit_cylinders(stack[wide], offset, radius[wide], float(blur), margin=margin)
-        misfit.append(float(np.nanmedian(fit.misfit)))
+        misfit.append(float(np.nanmedian(fit.misfit)) if np.isfinite(fit.misfit).any() else np.inf)
     at = int(np.argmin(misfit))
     if not 0 < at < len(BLURS) - 1:
         return float(BLURS[at])

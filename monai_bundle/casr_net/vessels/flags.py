@@ -16,8 +16,8 @@ __all__ = ["Others", "flags_of", "others_of"]
 
 BESIDE = 1.5
 """How near another vessel's outline may come to a contour, in pixels: about a blur."""
-EDGE = 2.0
-"""The same for the border of the image or of the exposed field."""
+EDGE = 4.0
+"""The same for the border of the image or of the exposed field: a profile needs background on both sides."""
 _NEAR = 8  # points of other vessels that each contour point is compared with
 
 

@@ -14,8 +14,9 @@ from casr_net.cine.survey import survey
 from casr_net.errors import DataError, UsageError, shown
 from casr_net.files.images import Angiogram
 from casr_net.inference.segmenter import Segmentation, Segmenter
-from casr_net.report.analyse import Options, analyse, plain_lines
+from casr_net.report.analyse import analyse, plain_lines
 from casr_net.report.frame_job import ENTRIES, checked_options
+from casr_net.report.options import Options
 
 from .turns import OneByOne
 
