@@ -166,4 +166,6 @@ def fit_blur(stack: np.ndarray, offset: np.ndarray, radius: np.ndarray) -> float
     if not 0 < at < len(BLURS) - 1:
         return float(BLURS[at])
     before, here, after = misfit[at - 1 : at + 2]
+    if not np.isfinite([before, here, after]).all():
+        return float(BLURS[at])
     return float(BLURS[at] + 0.2 * 0.5 * (before - after) / max(before - 2 * here + after, 1e-12))
