@@ -118,3 +118,10 @@ def test_synthetic_angiogram() -> None:
     grey = -np.log(np.maximum(angiogram.image.T.astype(np.float32), 1) / 255)
     found = catheter_scale(grey, mask, vessel_tree(mask, grey), 6)
     assert found.column_mm == pytest.approx(2 / (2 * scene.catheter_radius), rel=0.1)
+
+
+def test_a_scale_that_makes_arteries_of_another_kind_is_doubted(plain: Drawn) -> None:
+    """The artery of the drawing is one and a half catheters wide: 3 mm by 6 F, 1.5 mm by 3 F."""
+    assert catheter_scale(*plain, 6).contradictions == ()
+    (doubt,) = catheter_scale(*plain, 3).contradictions
+    assert doubt.startswith("By the catheter the widest vessel measures 1.5 mm, where 2 to 7 mm are usual")

@@ -175,7 +175,8 @@ def _scale(
         catheter = catheter_scale(attenuation, mask, tree, options.french, pixel_aspect(angiogram.header))
     scale = pixel_size(angiogram.header, stated, catheter)
     missed = [catheter.note] if catheter is not None and catheter.row_mm is None else []
-    return scale, [*scale.contradictions, *missed]
+    doubts = catheter.contradictions if catheter is not None else ()
+    return scale, list(dict.fromkeys([*scale.contradictions, *doubts, *missed]))
 
 
 def _paths(

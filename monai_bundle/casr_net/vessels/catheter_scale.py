@@ -39,6 +39,9 @@ PLACE, PLACES = 1.5, 5
 """Length of a place in the catheter's widths, and least number of places. Our choice."""
 ENDS = 2.0
 """What is left out at both ends, in widths: the image's border, and the tip in the artery. Our choice."""
+ARTERY_MM = (2.0, 7.0)
+"""Diameters of a coronary artery where it is widest, with room: 3 to 5 mm are usual. A scale that gives others is
+doubted in words, since the tree may have taken another line for the catheter. Our choice."""
 LARGEST_SPREAD = 0.2
 """Relative spread of the width along the shaft from which on it gives no scale. Our choice."""
 
@@ -95,7 +98,19 @@ def catheter_scale(
         f"{len(places)} places along {path.length:.0f} pixels, spread {100 * spread:.1f} %; it is taken to show "
         "up to its outer wall."
     )
-    return Scale(column * float(aspect), column, False, note, "catheter", spread)
+    return Scale(column * float(aspect), column, False, note, "catheter", spread, _doubts(tree, column, aspect))
+
+
+def _doubts(tree: VesselTree, column: float, aspect: float) -> tuple[str, ...]:
+    """What the vessels' own size says against a scale."""
+    widest = max((edge["radius"] for *_, edge in tree.graph.edges(data=True) if not edge["catheter"]), default=0.0)
+    millimetres = 2 * widest * column * math.sqrt(float(aspect))
+    if not widest or ARTERY_MM[0] <= millimetres <= ARTERY_MM[1]:
+        return ()
+    return (
+        f"By the catheter the widest vessel measures {millimetres:.2g} mm, where {ARTERY_MM[0]:g} to {ARTERY_MM[1]:g} "
+        "mm are usual: what was taken for the catheter may be another line, or of another size.",
+    )
 
 
 def _within(value: object, limits: tuple[float, float]) -> bool:
