@@ -59,6 +59,7 @@ def angiograms() -> dict[str, Any]:
     spreads: dict[str, list[float]] = {name: [] for name in WAYS}
     refused: dict[str, list[str]] = {name: [] for name in WAYS}
     elsewhere: dict[str, list[float]] = {name: [] for name in WAYS}
+    doubted: dict[str, list[bool]] = {name: [] for name in WAYS}
     for seed in SEEDS:
         angiogram, scene = make_angiogram(seed), make_scene(seed, 512, None)
         catheter = tube(scene.catheter, scene.catheter_radius, 512).T > 0
@@ -74,6 +75,7 @@ def angiograms() -> dict[str, Any]:
                 refused[name].append(scale.note)
                 continue
             ratio = scale.column_mm / (FRENCH / 3 / (2 * scene.catheter_radius))
+            doubted[name].append(bool(scale.contradictions))
             if right:
                 ratios[name].append(ratio)
                 spreads[name].append(float(scale.spread or 0))
@@ -86,6 +88,7 @@ def angiograms() -> dict[str, Any]:
             "no_catheter_found": sum("no catheter" in note for note in refused[name]),
             "refused_otherwise": sum("no catheter" not in note for note in refused[name]),
             "line_elsewhere": elsewhere[name],
+            "doubted_in_words": sum(doubted[name]),
             "measured": len(errors),
             **summary(np.array(ratios[name])),
             "spread_median": round(float(np.median(spread)), 4),
@@ -111,7 +114,7 @@ def draw(radius: float, bore: float, wall: float, inside: float, seed: int) -> t
     shaft = start + (end - start) * t + np.array([rng.uniform(10, 50), 0.0]) * np.sin(np.pi * t)
     trunk = end + np.array([[0, 0], [25, 25], [60, 60], [100, 65]])
     outer, lumen, artery = (
-        coarse(line, size) for line, size in ((shaft, radius), (shaft, bore * radius), (trunk, 0.45 * radius))
+        coarse(line, size) for line, size in ((shaft, radius), (shaft, bore * radius), (trunk, 1.5 * radius))
     )
     grey = np.maximum(wall * (outer - lumen) + inside * lumen, artery)
     grey = cv2.GaussianBlur(grey, (0, 0), BLUR) + rng.normal(0, NOISE * 2 * radius, grey.shape).astype(np.float32)
