@@ -7,22 +7,20 @@ higher than wide, so that a length's millimetres depend on its direction.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..vessels.measures import BORDER, BRANCH, CROSSING, GAP, METHODS, Interval, Lesion, Widths
+from ..vessels.measures import METHODS, Lesion, Widths
 from ..vessels.scale import Scale
 from ..vessels.tree import VesselTree
+from .values import both, flags, interval, median, number, numbers, pairs, percent, times
 
 __all__ = ["FORM", "RESEARCH", "VERSION", "Analysis", "FrameChoice", "MeasuredPath", "Source", "across", "arc_mm"]
 
 FORM, VERSION = "casr-net measurements", 1
 RESEARCH = "For research use only. Not a medical device; not for diagnosis or treatment."
-FLAGS = {CROSSING: "crossing", BRANCH: "branch", BORDER: "border", GAP: "gap"}
-"""Words for :attr:`casr_net.vessels.Widths.unsure`."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ class Analysis:
             "number": path.number,
             "origin": path.origin,
             "length": both(path.length, None if along is None or not len(along) else float(along[-1])),
-            "median_diameter": both(path.median_diameter(), None if known is None else _median(known)),
+            "median_diameter": both(path.median_diameter(), None if known is None else median(known)),
             "messages": list(path.messages),
             "points": pairs(widths.points),
             "along_px": numbers(widths.along),
@@ -205,9 +203,9 @@ class Analysis:
             "begin": lesion.begin,
             "end": lesion.end,
             "position": [number(lesion.position[0]), number(lesion.position[1])],
-            "mld": both(lesion.mld, _times(lesion.mld, here)),
+            "mld": both(lesion.mld, times(lesion.mld, here)),
             "mld_interval": interval(lesion.mld_interval, here),
-            "reference": both(lesion.reference, _times(lesion.reference, here)),
+            "reference": both(lesion.reference, times(lesion.reference, here)),
             "reference_method": lesion.reference_method,
             "percent_diameter": number(lesion.percent_diameter, 1),
             "percent_interval": percent(lesion.percent_interval),
@@ -248,55 +246,3 @@ def scale_dict(scale: Scale) -> dict[str, Any]:
         "spread": number(scale.spread, 4),
         "contradictions": list(scale.contradictions),
     }
-
-
-def flags(value: int) -> list[str]:
-    """Words for the flags of one sample."""
-    return [word for bit, word in FLAGS.items() if int(value) & bit]
-
-
-def number(value: float | None, digits: int = 2) -> float | None:
-    """Rounded; None for what is not known or not finite."""
-    return None if value is None or not math.isfinite(value) else round(float(value), digits)
-
-
-def numbers(values: Iterable[float], digits: int = 2) -> list[float | None]:
-    """Rounded, None where there is none."""
-    return [number(float(value), digits) for value in values]
-
-
-def pairs(points: np.ndarray) -> list[list[float | None]]:
-    """Points, rounded."""
-    return [numbers(point) for point in points]
-
-
-def both(pixels: float, millimetres: float | None) -> dict[str, float | None]:
-    """A length in both units."""
-    return {"px": number(pixels), "mm": number(millimetres, 3)}
-
-
-def interval(value: Interval | None, factor: float | None) -> dict[str, Any] | None:
-    """An interval of a length in both units."""
-    if value is None:
-        return None
-    return {
-        "level": value.level,
-        "low": both(value.low, _times(value.low, factor)),
-        "high": both(value.high, _times(value.high, factor)),
-    }
-
-
-def percent(value: Interval | None) -> dict[str, Any] | None:
-    """An interval of a share in percent."""
-    if value is None:
-        return None
-    return {"level": value.level, "low": number(value.low, 1), "high": number(value.high, 1)}
-
-
-def _times(value: float, factor: float | None) -> float | None:
-    return None if factor is None else value * factor
-
-
-def _median(values: np.ndarray) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else None
