@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import os
 import shutil
@@ -12,17 +13,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from .. import Segmenter
 from ..errors import DataError
 from ..inference import bundle_root, expected_error
-from ..network import sha256
-from ..training import PseudoLabelRule, load_cases, load_split, write_pseudo_labels
+from ..network import save_weights, sha256
+from ..training import PseudoLabelRule, load_cases, load_split, train_resident, write_pseudo_labels
 from .heldout import MASKS, evaluate_cases, evaluate_negatives, evaluate_stenoses, summarise
 from .pace import Pace
-from .plan import ALL, Run, Stage, Unit
+from .plan import ALL, ITSELF, Run, Stage, Unit, unit_name
 from .usage import Usage, write_json
 
 __all__ = ["Workshop", "stage_config", "work"]
@@ -40,6 +42,8 @@ class Workshop:
         results: one JSON a finished unit.
         settings: of ``train.json`` for every training, over those of the plan (tests make everything small with it).
         inference: likewise of ``inference.json``.
+        device: that evaluates, and that the resident trainer works on.
+        processes: that read images at the same time, for the resident trainer.
     """
 
     data: Path
@@ -47,6 +51,8 @@ class Workshop:
     results: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     inference: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    processes: int = 0
 
     def folder(self, unit: str) -> Path:
         """What a unit keeps while it is worked on, and its weights or labels afterwards."""
@@ -62,20 +68,26 @@ class Workshop:
     def finished(self, unit: str) -> bool:
         return self.result(unit).is_file()
 
+    def trained(self, unit: str) -> bool:
+        """Its weights or labels are on this machine, evaluated or not; files of labels come one by one."""
+        return self.weights(unit).is_file() or (self.finished(unit) and (self.folder(unit) / "labels").is_dir())
+
     def ready(self, unit: str) -> bool:
         """Finished, and what it has made is on this machine."""
-        return self.finished(unit) and (self.weights(unit).is_file() or (self.folder(unit) / "labels").is_dir())
+        return self.finished(unit) and self.trained(unit)
 
     def segmenter(self, run: Run, weights: Path) -> Segmenter:
         """The bundle's inference with the network of a run."""
         # By torch in single precision, so that figures of different machines compare.
         plain = {"runtime": "torch", "precision": "fp32"}
         return Segmenter(
-            list(run.network), device="cpu", weights=str(weights), **{**plain, **run.settings, **self.inference}
+            list(run.network), device=self.device, weights=str(weights), **{**plain, **run.settings, **self.inference}
         )
 
 
-def work(unit: Unit, shop: Workshop, pace: Pace, units: Mapping[str, Unit]) -> dict[str, Any]:
+def work(
+    unit: Unit, shop: Workshop, pace: Pace, units: Mapping[str, Unit], evaluate: bool = True
+) -> dict[str, Any] | None:
     """Do one unit of the plan, from wherever it was stopped, and write its result.
 
     Args:
@@ -83,9 +95,10 @@ def work(unit: Unit, shop: Workshop, pace: Pace, units: Mapping[str, Unit]) -> d
         shop: where everything lies.
         pace: stops, pauses and slows.
         units: of the plan, by name.
+        evaluate: False leaves a training at its weights: its evaluation, and the result, are for another call.
 
     Returns:
-        the result.
+        the result; None without evaluation.
 
     Raises:
         StoppedError: when ``pace`` says so; the next call goes on.
@@ -95,8 +108,13 @@ def work(unit: Unit, shop: Workshop, pace: Pace, units: Mapping[str, Unit]) -> d
     folder.mkdir(parents=True, exist_ok=True)
     usage = Usage(folder)
     try:
-        labels = unit.run.kind == "labels"
-        result = _labels(unit, shop, pace, units) if labels else _training(unit, shop, pace, usage)
+        if unit.run.kind == "labels":
+            result = _labels(unit, shop, pace, units)
+        else:
+            result = _training(unit, shop, pace, usage, units)
+            if not evaluate:
+                return None
+            result |= _evaluation(unit, shop, pace)
     finally:
         usage.note()
     record = {
@@ -129,7 +147,11 @@ def stage_config(unit: Unit, stage: Stage, settings: Mapping[str, Any]) -> dict[
     parser = ConfigParser()
     names = ["train", *run.configs, *(["selftraining"] if stage.labels else [])]
     parser.read_config([str(configs / f"{name}.json") for name in names])
-    if run.data != "own":
+    if run.trainer == "resident" and stage.teacher is not None:
+        partial = {"_target_": "casr_net.training.load_partial", "folder": f"$@dataset_dir + '/{run.images}'"}
+        own = parser["train#dataset#data#lists"][:1]
+        parser.update({"train#dataset#data#lists": [*own, partial]})
+    elif run.data != "own":
         cases = {
             "_target_": "casr_net.training.load_split",
             "folder": f"$@dataset_dir + '/{run.data}'",
@@ -154,18 +176,23 @@ def stage_config(unit: Unit, stage: Stage, settings: Mapping[str, Any]) -> dict[
     return parser.get()
 
 
-def _training(unit: Unit, shop: Workshop, pace: Pace, usage: Usage) -> dict[str, Any]:
-    hashes = {}
+def _training(unit: Unit, shop: Workshop, pace: Pace, usage: Usage, units: Mapping[str, Unit]) -> dict[str, Any]:
+    hashes, seen = {}, {}
     weights = None if unit.start is None else shop.weights(unit.start)
     for stage in unit.run.stages:
         config = shop.folder(unit.name) / stage.name / "config.json"
         if not config.is_file():  # later changes of the shipped files do not touch a stage that has begun
             write_json(config, stage_config(unit, stage, shop.settings))
         hashes[stage.name] = sha256(config)
-        result = config.with_name("model.pt")
+        result, note = config.with_name("model.pt"), config.with_name("resident.json")
         if not result.is_file():
             logger.info("%s, %s: %d images.", unit.name, stage.name, stage.images_seen)
-            _train(unit, stage, config, weights, shop, pace, usage)
+            if unit.run.trainer == "resident":
+                write_json(note, _train_resident(unit, stage, config, weights, shop, pace, units))
+            else:
+                _train(unit, stage, config, weights, shop, pace, usage)
+        if note.is_file():
+            seen[stage.name] = json.loads(note.read_text(encoding="utf-8"))
         weights = result
     assert weights is not None, "a training has stages"
     final = shop.weights(unit.name)
@@ -173,22 +200,18 @@ def _training(unit: Unit, shop: Workshop, pace: Pace, usage: Usage) -> dict[str,
         temporary = final.with_name(f".{final.name}.part")
         shutil.copyfile(weights, temporary)
         os.replace(temporary, final)
-    return {"config_sha256": hashes, "weights_sha256": sha256(final), **_evaluation(unit, shop, pace)}
+    result = {"config_sha256": hashes, "weights_sha256": sha256(final)}
+    if seen:
+        result |= {"images_seen": sum(stage["images_seen"] for stage in seen.values()), "stages": seen}
+    return result
 
 
 def _train(
     unit: Unit, stage: Stage, config: Path, weights: Path | None, shop: Workshop, pace: Pace, usage: Usage
 ) -> None:
-    paths: dict[str, Any] = {
-        "bundle_root": str(bundle_root()),
-        "dataset_dir": str(shop.data),
-        "output_dir": str(config.parent),
-        "initial_weights": None if weights is None else str(weights),
-    }
+    paths = _paths(unit, config, weights, shop)
     if stage.labels:
         paths["pseudo_labels"] = str(shop.folder(unit.labels))
-    if weights is None and unit.run.pretrained is not None:
-        paths["pretrained"] = _encoder_weights(unit.run.pretrained)
     workflow = ConfigWorkflow(
         config_file=str(config),
         meta_file=str(bundle_root() / "configs" / "metadata.json"),
@@ -207,6 +230,50 @@ def _train(
             raise
         raise known from error
     workflow.finalize()
+
+
+def _paths(unit: Unit, config: Path, weights: Path | None, shop: Workshop) -> dict[str, Any]:
+    """What a stage's configuration has of this machine."""
+    pretrained = unit.run.pretrained if weights is None else None
+    return {
+        "bundle_root": str(bundle_root()),
+        "dataset_dir": str(shop.data),
+        "output_dir": str(config.parent),
+        "initial_weights": None if weights is None else str(weights),
+        "pretrained": None if pretrained is None else _encoder_weights(pretrained),
+    }
+
+
+def _train_resident(
+    unit: Unit,
+    stage: Stage,
+    config: Path,
+    weights: Path | None,
+    shop: Workshop,
+    pace: Pace,
+    units: Mapping[str, Unit],
+) -> dict[str, Any]:
+    parser = ConfigParser(json.loads(config.read_text(encoding="utf-8")))
+    device = {"device": f"$torch.device('{shop.device}')"}
+    parser.update({**_paths(unit, config, weights, shop), **device})
+    teacher = weights
+    if stage.teacher not in (None, ITSELF):
+        name = unit_name(str(stage.teacher), unit.fold)
+        teacher = shop.weights(name)
+        judge = stage_config(units[name], units[name].run.stages[-1], shop.settings)["network_def"]
+        parser.update({"teacher_def": {**judge, "pretrained": None}})
+    network, note = train_resident(
+        parser,
+        stage.images_seen,
+        stage.seconds,
+        None if stage.teacher is None else teacher,
+        PseudoLabelRule(**unit.run.rule),
+        shop.state / "resident",
+        shop.processes,
+        pace,
+    )
+    save_weights(network, config.with_name("model.pt"), torch.float32)
+    return note
 
 
 def _labels(unit: Unit, shop: Workshop, pace: Pace, units: Mapping[str, Unit]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from ..errors import CASRError, DataError
 
 __all__ = ["Pace", "StoppedError"]
 
+LOCK_SECONDS = 1.0
+
 
 class StoppedError(CASRError):
     """The run was asked to stop; what it has done is kept."""
@@ -43,6 +45,7 @@ class Pace:
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self.terminated = False
         self._stamp = -1
+        self._checked = -LOCK_SECONDS
         self._epoch_started = 0.0
         self._set_threads()
 
@@ -60,10 +63,15 @@ class Pace:
         StoppedError: when it is time to, or when a signal came.
         """
         while True:
+            # The lock is tried about once a second: several processes may work beside each other.
+            waited = time.monotonic() - self._checked
             if self.terminated or (self.deadline is not None and time.monotonic() >= self.deadline):
                 raise StoppedError
+            if waited < LOCK_SECONDS:
+                break
             try:
                 with FileLock(self.pause_lock, timeout=0.5):
+                    self._checked = time.monotonic()
                     break
             except Timeout:
                 continue

@@ -15,6 +15,8 @@ __all__ = ["Run", "Stage", "Unit", "load_plan"]
 
 KINDS = ("train", "labels")
 FOLDS = 5
+TRAINERS = ("bundle", "resident")
+ITSELF = "itself"  # teacher of a stage: the network that it starts from
 ALL = -1  # "fold" of a run on all of them
 
 
@@ -28,6 +30,10 @@ class Stage:
         epoch_images: images between two checkpoints, at most; what a kill can cost.
         labels: train on the pseudo-labels of the run's ``labels`` too.
         settings: values of ``train.json``, such as ``{"learning_rate": 0.001}``.
+        seconds: of the clock, after which the stage ends in any case (resident trainer only).
+        teacher: who completes the labels of the run's ``images`` for this stage (resident trainer only): "itself" is
+            the network that the stage starts from, else a run whose network on the same fold does it. Without one the
+            stage trains on the own sets alone.
     """
 
     name: str
@@ -35,6 +41,8 @@ class Stage:
     epoch_images: int
     labels: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    teacher: str | None = None
 
     @property
     def epochs(self) -> int:
@@ -73,6 +81,8 @@ class Run:
         images: set that is labelled, a folder of the data.
         rule: fields of :class:`casr_net.training.PseudoLabelRule`.
         stages: of the training, in their order.
+        trainer: "bundle" (that of ``train.json``) or "resident" (:func:`casr_net.training.train_resident`, for an
+            accelerator).
     """
 
     name: str
@@ -94,11 +104,14 @@ class Run:
     images: str = "arcade"
     rule: Mapping[str, float] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
+    trainer: str = "bundle"
 
     @property
     def needs(self) -> list[str]:
         """Names of the runs that must be finished, on the same fold, before this one."""
-        return [name for name in (self.start, self.teacher, self.labels) if name is not None]
+        teachers = [stage.teacher for stage in self.stages if stage.teacher not in (None, ITSELF)]
+        named = (self.start, self.teacher, self.labels, *teachers)
+        return list(dict.fromkeys(name for name in named if name is not None))
 
     @property
     def images_seen(self) -> int:
@@ -204,6 +217,8 @@ def _run(path: Path, entry: Any) -> Run:
         raise DataError(f"{path}: name of a run is {name!r}; it does not end in a fold.")
     if run.kind not in KINDS:
         raise DataError(f"{path}: {name}: kind is {run.kind!r}; known are {', '.join(KINDS)}.")
+    if run.trainer not in TRAINERS:
+        raise DataError(f"{path}: {name}: trainer is {run.trainer!r}; known are {', '.join(TRAINERS)}.")
     if (run.kind == "train") != bool(stages) or (run.kind == "labels") != (run.teacher is not None):
         raise DataError(f"{path}: {name}: a training has stages and no teacher, a labelling a teacher and no stages.")
     if not run.folds or any(fold < ALL for fold in run.folds):
@@ -215,6 +230,10 @@ def _run(path: Path, entry: Any) -> Run:
             raise DataError(
                 f"{path}: {name}, {stage.name}: epoch_images is {stage.epoch_images}; 1 to {stage.images} are possible."
             )
+        if run.trainer != "resident" and (stage.teacher is not None or stage.seconds is not None):
+            raise DataError(f"{path}: {name}, {stage.name}: teacher and seconds are for the trainer 'resident' only.")
+        if run.trainer == "resident" and stage.labels:
+            raise DataError(f"{path}: {name}, {stage.name}: the trainer 'resident' takes a teacher in place of labels.")
         if stage.labels and run.labels is None:
             raise DataError(f"{path}: {name}, {stage.name}: trains on pseudo-labels, but the run names no 'labels'.")
     if len({stage.name for stage in stages}) < len(stages):

@@ -104,7 +104,7 @@ def _code() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, number of CPUs and threads, whether training uses bfloat16 here, and the version of PyTorch."""
+    """Processor, number of CPUs and threads, whether training uses bfloat16 here, version of PyTorch, GPU if any."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -117,4 +117,5 @@ def hardware() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "bfloat16": uses_bfloat16(),
         "torch": torch.__version__,
+        **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}),
     }

@@ -11,9 +11,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "deep": ["DeepSupervision"],
         "handlers": ["CsvLog", "EpochSeed"],
         "losses": ["DiceCEclDiceLoss", "SKELETON", "UNKNOWN"],
+        "memory": ["load_partial"],
         "negatives": ["load_negatives"],
         "optimisation": ["ClipGradients", "UpdateAverage", "WeightAverage"],
         "precision": ["PrecisionInferer", "place_network", "uses_bfloat16"],
+        "resident": ["train_resident"],
         "selftraining": [
             "ForgetUnknownd",
             "MarkUnknownd",
