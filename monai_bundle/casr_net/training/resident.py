@@ -169,8 +169,6 @@ def _train(
     average = _Average(network, settings["ema_decay"], settings["ema_warmup"])
     bfloat16 = uses_bfloat16(settings["precision"], device)
     forward = torch.compile(network, dynamic=False) if settings["compile"] else network
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # all batches of a stage have one shape
     network.train()
     progress.started, steps, recent = time.monotonic(), 0, torch.zeros((), device=device)
     while progress.share < 1:
@@ -193,6 +191,8 @@ def _train(
         average.update()
         progress.seen += batch_size
         steps += 1
+        if steps == 2:
+            progress.started = time.monotonic()  # the first steps prepare the device
         recent += value.detach()
         if steps % LOG_STEPS == 0 or progress.share >= 1:
             mean = float(recent) / (steps % LOG_STEPS or LOG_STEPS)
