@@ -76,12 +76,15 @@ class Workshop:
         """Finished, and what it has made is on this machine."""
         return self.finished(unit) and self.trained(unit)
 
-    def segmenter(self, run: Run, weights: Path) -> Segmenter:
-        """The bundle's inference with the network of a run."""
+    def segmenter(self, run: Run, weights: Path, settings: Mapping[str, Any] | None = None) -> Segmenter:
+        """The bundle's inference with the network of a run; ``settings`` go over those of the run."""
         # By torch in single precision, so that figures of different machines compare.
         plain = {"runtime": "torch", "precision": "fp32"}
         return Segmenter(
-            list(run.network), device=self.device, weights=str(weights), **{**plain, **run.settings, **self.inference}
+            list(run.network),
+            device=self.device,
+            weights=str(weights),
+            **{**plain, **run.settings, **(settings or {}), **self.inference},
         )
 
 
@@ -179,6 +182,11 @@ def stage_config(unit: Unit, stage: Stage, settings: Mapping[str, Any]) -> dict[
 def _training(unit: Unit, shop: Workshop, pace: Pace, usage: Usage, units: Mapping[str, Unit]) -> dict[str, Any]:
     hashes, seen = {}, {}
     weights = None if unit.start is None else shop.weights(unit.start)
+    if unit.run.initial is not None:
+        weights = shop.folder(unit.name) / "initial.pt"
+        if not weights.is_file():  # what ships may change before the training ends
+            _copy(bundle_root() / unit.run.initial, weights)
+    first = weights
     for stage in unit.run.stages:
         config = shop.folder(unit.name) / stage.name / "config.json"
         if not config.is_file():  # later changes of the shipped files do not touch a stage that has begun
@@ -197,13 +205,19 @@ def _training(unit: Unit, shop: Workshop, pace: Pace, usage: Usage, units: Mappi
     assert weights is not None, "a training has stages"
     final = shop.weights(unit.name)
     if not final.is_file():
-        temporary = final.with_name(f".{final.name}.part")
-        shutil.copyfile(weights, temporary)
-        os.replace(temporary, final)
-    result = {"config_sha256": hashes, "weights_sha256": sha256(final)}
+        _copy(weights, final)
+    result: dict[str, Any] = {"config_sha256": hashes, "weights_sha256": sha256(final)}
+    if unit.run.initial is not None and first is not None:
+        result["initial_sha256"] = sha256(first)
     if seen:
         result |= {"images_seen": sum(stage["images_seen"] for stage in seen.values()), "stages": seen}
     return result
+
+
+def _copy(source: Path, target: Path) -> None:
+    temporary = target.with_name(f".{target.name}.part")
+    shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
 
 
 def _train(
@@ -278,7 +292,7 @@ def _train_resident(
 
 def _labels(unit: Unit, shop: Workshop, pace: Pace, units: Mapping[str, Unit]) -> dict[str, Any]:
     weights = shop.weights(unit.teacher)
-    segmenter = shop.segmenter(units[unit.teacher].run, weights)
+    segmenter = shop.segmenter(units[unit.teacher].run, weights, unit.run.settings)
     rows = []
     rule = PseudoLabelRule(**unit.run.rule)
     for row in write_pseudo_labels(shop.data / unit.run.images, shop.folder(unit.name), segmenter, rule):

@@ -73,9 +73,12 @@ class Run:
             in a training.
         configs: overlays of ``train.json``, by name.
         network: overlays of ``inference.json`` for the evaluation, by name.
-        settings: values that ``train.json`` and ``inference.json`` share, such as ``{"network_def#q": 1}``.
+        settings: values that ``train.json`` and ``inference.json`` share, such as ``{"network_def#q": 1}``; of a
+            labelling, values of ``inference.json`` over those of its teacher.
         pretrained: Python package with the encoder's ImageNet weights, or None for random ones.
         start: run whose weights this one starts from, on the same fold, or a unit such as "light-fold0".
+        initial: file of the bundle's folder that it starts from instead, such as "models/model.pt": weights that ship,
+            which have seen all folds.
         teacher: run or unit that labels.
         labels: run or unit of kind "labels".
         images: set that is labelled, a folder of the data.
@@ -99,6 +102,7 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
     start: str | None = None
+    initial: str | None = None
     teacher: str | None = None
     labels: str | None = None
     images: str = "arcade"
@@ -221,6 +225,10 @@ def _run(path: Path, entry: Any) -> Run:
         raise DataError(f"{path}: {name}: trainer is {run.trainer!r}; known are {', '.join(TRAINERS)}.")
     if (run.kind == "train") != bool(stages) or (run.kind == "labels") != (run.teacher is not None):
         raise DataError(f"{path}: {name}: a training has stages and no teacher, a labelling a teacher and no stages.")
+    if run.initial is not None and (run.start is not None or set(run.folds) != {ALL}):
+        raise DataError(
+            f"{path}: {name}: {run.initial} has seen all folds; it starts runs on fold {ALL}, without 'start'."
+        )
     if not run.folds or any(fold < ALL for fold in run.folds):
         raise DataError(
             f"{path}: {name}: folds are {list(run.folds)}; at least one from -1 (all of them) on is needed."
