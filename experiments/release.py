@@ -1,4 +1,4 @@
-"""Turn a finished unit of the plan into weights that ship: half precision, checked against what was trained.
+"""Turn a finished unit of the plan into weights that ship: half precision, or 8 bits a channel, checked.
 
 python experiments/release.py densenet121-shipped-all --data ../shared/data [--state DIR] [--target FILE]
 
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+import torch
 
 from casr_net import Segmenter
 from casr_net.errors import DataError
@@ -48,6 +49,7 @@ def release(
     network: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     largest: int = LARGEST,
+    dtype: torch.dtype = torch.float16,
 ) -> dict[str, Any]:
     """Pack weights, check them, and put them into place.
 
@@ -58,6 +60,7 @@ def release(
         network: overlays of ``inference.json``.
         settings: values of ``inference.json``.
         largest: size that is allowed, in bytes.
+        dtype: of the packed file; ``torch.int8`` stores the kernels in 8 bits.
 
     Returns:
         what was found, ready for JSON.
@@ -68,7 +71,7 @@ def release(
     values = dict(settings or {})
     plain = load_weights(load_parser(list(network), **values).get_parsed_content("network_def"), source)
     with tempfile.TemporaryDirectory() as folder:
-        packed = save_weights(plain, Path(folder) / "packed.pt")
+        packed = save_weights(plain, Path(folder) / "packed.pt", dtype)
         size = packed.stat().st_size
         if size > largest:
             raise DataError(f"{source}: packed it has {size} bytes; {largest} are allowed.")
@@ -86,7 +89,7 @@ def release(
         os.replace(temporary, target)
     return {
         "file": target.name, "bytes": size, "sha256": sha256(target), "source_sha256": sha256(source),
-        "network": list(network), "images": [case["name"] for case in cases],
+        "type": str(dtype).removeprefix("torch."), "network": list(network), "images": [case["name"] for case in cases],
         "trained": {name: round(value, 5) for name, value in before.items()},
         "packed": {name: round(value, 5) for name, value in after.items()},
         "change": {name: round(value, 6) for name, value in change.items()}, "versions": package_versions(),
@@ -123,14 +126,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, help="these, and no unit of the plan")
     parser.add_argument("--network", nargs="*", default=[], help="overlays, with --weights")
     parser.add_argument("--target", type=Path)
+    parser.add_argument("--int8", action="store_true", help="kernels in 8 bits")
     options = parser.parse_args(arguments)
     source, network, settings, made = options.weights, options.network, {}, {"name": options.unit}
     if source is None:
         source, plan, made = of_unit(options.unit, options.results, options.state)
         network, settings = plan["network"], plan["settings"]
     target = options.target or bundle_root() / "models" / f"{network[0] if network else 'model'}.pt"
+    dtype = torch.int8 if options.int8 else torch.float16
     cases = load_cases(options.data, only_folds=[options.fold], limit=options.images)
-    record = {"unit": made, **release(source, target, cases, network, settings)}
+    record = {"unit": made, **release(source, target, cases, network, settings, dtype=dtype)}
     path = options.records / f"release_{target.stem}.json"
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"{target}: {record['bytes'] / 1e6:.1f} MB, sha256 {record['sha256']}, change {record['change']}")

@@ -21,6 +21,7 @@ from ignite.engine import Engine
 
 from casr_net.errors import DataError, UsageError
 from casr_net.evaluation import Pace, StoppedError, Workshop, run_plan
+from casr_net.evaluation import pace as pace_module
 from casr_net.evaluation.crossval import main
 from casr_net.network import state_digest
 
@@ -150,9 +151,10 @@ def test_signal_ends_at_the_next_step(tmp_path: Path) -> None:
             signal.signal(number, handler)
 
 
-def test_pause_lock(tmp_path: Path) -> None:
+def test_pause_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pace = pace_of(tmp_path)
     pace()
+    monkeypatch.setattr(pace_module, "LOCK_SECONDS", 0.0)  # not only once a second
     passed = threading.Event()
     with FileLock(tmp_path / "pause.lock"):
         worker = threading.Thread(target=lambda: (pace(), passed.set()))

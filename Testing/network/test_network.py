@@ -175,3 +175,30 @@ def test_weights_with_nan_are_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.full((1, 1), float("nan")), "bias": torch.zeros(1)}, tmp_path / "nan.pt")
     with pytest.raises(WeightsError, match="not finite"):
         load_weights(network, tmp_path / "nan.pt")
+
+
+def test_kernels_in_8_bits(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = CASRNet(encoder="efficientnet_lite0", decoder_channels=(96, 16, 8, 8, 8)).eval()
+    full = save_weights(network, tmp_path / "full.pt", torch.float32)
+    small = save_weights(network, tmp_path / "small.pt", torch.int8)
+    assert small.stat().st_size < 0.3 * full.stat().st_size
+    state, exact = read_state_dict(small), network.state_dict()
+    assert set(state) == set(exact)
+    for name, value in exact.items():
+        if value.dim() > 1 and value.numel() >= 20_000:
+            step = value.abs().flatten(1).amax(1) / 127
+            worst = (state[name] - value).abs().flatten(1).amax(1)
+            assert state[name].dtype == torch.float32 and (worst <= 0.51 * step + 1e-9).all(), name
+        elif value.is_floating_point():
+            assert torch.equal(state[name], value.half()), name
+    other = load_weights(CASRNet(encoder="efficientnet_lite0", decoder_channels=(96, 16, 8, 8, 8)), small)
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert float((other(image) - network(image)).abs().max()) < 0.1
+    broken = torch.load(small, weights_only=True)
+    name = next(key for key in broken if key.endswith("::scale"))
+    del broken[name]
+    torch.save(broken, small)
+    with pytest.raises(WeightsError, match=r"small\.pt: .* is stored in 8 bits without a scale"):
+        read_state_dict(small)

@@ -275,7 +275,8 @@ def _train_resident(
         name = unit_name(str(stage.teacher), unit.fold)
         teacher = shop.weights(name)
         judge = stage_config(units[name], units[name].run.stages[-1], shop.settings)["network_def"]
-        parser.update({"teacher_def": {**judge, "pretrained": None}})
+        # Its encoder's first weights, which it names, are not needed: those of the teacher replace them.
+        parser.update({"teacher_def": {key: None if key == "pretrained" else value for key, value in judge.items()}})
     network, note = train_resident(
         parser,
         stage.images_seen,

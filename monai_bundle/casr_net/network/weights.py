@@ -15,6 +15,9 @@ from ..files.digest import sha256
 
 __all__ = ["load_weights", "read_state_dict", "save_weights", "sha256", "state_digest"]
 
+SMALL = 20_000  # our choice: 2 % of DenseNet121's weights, near the input and the output
+LEVELS, SCALE = "::int8", "::scale"  # ends of the names of a kernel that is stored in 8 bits
+
 
 def state_digest(state: Mapping[str, torch.Tensor]) -> str:
     """Hexadecimal SHA-256 of a state dict's names, types, shapes and values, wherever its tensors are.
@@ -47,7 +50,22 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         state = state["model"]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{path}: not a state dict of tensors.")
-    return state
+    return _unpacked(state, path)
+
+
+def _unpacked(state: dict[str, torch.Tensor], path: str | Path) -> dict[str, torch.Tensor]:
+    """Single precision in place of 8 bits and scale."""
+    result = {}
+    for key, value in state.items():
+        if key.endswith(LEVELS):
+            name = key.removesuffix(LEVELS)
+            scale = state.get(name + SCALE)
+            if value.dtype != torch.int8 or scale is None or scale.shape != value.shape[:1]:
+                raise WeightsError(f"{path}: {name} is stored in 8 bits without a scale for each output channel.")
+            result[name] = value.float() * scale.float().view(-1, *[1] * (value.dim() - 1))
+        elif not (key.endswith(SCALE) and key.removesuffix(SCALE) + LEVELS in state):
+            result[key] = value
+    return result
 
 
 def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
@@ -73,12 +91,24 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
 def save_weights(network: nn.Module, path: str | Path, dtype: torch.dtype = torch.float16) -> Path:
     """Write a network's state dict, floating tensors as ``dtype``, through a temporary name.
 
+    With ``torch.int8`` large kernels take 8 bits a value: whole numbers of -127 to 127, and one scale for each output
+    channel (symmetric quantisation; only the file is small, :func:`read_state_dict` gives single precision). Vectors
+    and kernels of fewer than :data:`SMALL` values stay in half precision.
+
     Raises:
         WeightsError: when a value overflows ``dtype``.
     """
-    state = {
-        k: v.detach().cpu().to(dtype) if v.is_floating_point() else v.cpu() for k, v in network.state_dict().items()
-    }
+    state: dict[str, torch.Tensor] = {}
+    for key, value in network.state_dict().items():
+        value = value.detach().cpu()
+        if dtype == torch.int8 and value.is_floating_point() and value.dim() > 1 and value.numel() >= SMALL:
+            scale = value.float().abs().flatten(1).amax(1).clamp(min=1e-12) / 127
+            spread = scale.view(-1, *[1] * (value.dim() - 1))
+            state[key + LEVELS], state[key + SCALE] = (value.float() / spread).round().to(torch.int8), scale
+        elif value.is_floating_point():
+            state[key] = value.to(torch.float16 if dtype == torch.int8 else dtype)
+        else:
+            state[key] = value
     for key, value in state.items():
         if not torch.isfinite(value).all():
             raise WeightsError(f"{path}: {key} does not fit {dtype}.")
