@@ -57,8 +57,10 @@ def comparisons() -> list[Comparison]:
     found.append(paper)
     networks = {
         "densenet121 - light-teacher": ("light-teacher", "densenet121"),
-        "light, taught by densenet121 - light-teacher": ("light-teacher", "light"),
+        "light - light-teacher": ("light-teacher", "light"),
+        "light, taught by densenet121 - light": ("light", "light-taught"),
         "densenet121 - light": ("light", "densenet121"),
+        "densenet121 - light, taught by it": ("light-taught", "densenet121"),
     }
     found += [Comparison("networks", label, *runs, (0,)) for label, runs in networks.items()]
     baselines = {
@@ -66,8 +68,7 @@ def comparisons() -> list[Comparison]:
         "MONAI SegResNet": "baseline-segresnet", "MONAI FlexibleUNet, EfficientNet-b0": "baseline-flexibleunet",
     }  # fmt: skip
     found += [
-        Comparison("baselines", f"light-teacher - {label}", run, "light-teacher", (0,))
-        for label, run in baselines.items()
+        Comparison("baselines", f"light - {label}", run, "baseline-light", (0,)) for label, run in baselines.items()
     ]
     recipe = {
         "Skeleton Recall in place of soft clDice": "recipe-skeleton", "deep supervision": "recipe-deep",

@@ -37,3 +37,12 @@ def test_sample_is_segmented_well(found, bundle: Path) -> None:
     result = image_metrics(found.T, truth)
     assert result["dice"] > 0.84
     assert result["cldice"] > 0.79
+
+
+def test_the_papers_encoder_finds_the_sample_too(bundle: Path) -> None:
+    """Weights of the overlay ``compact``, whose kernels are stored in 8 bits."""
+    found = Segmenter("compact", device="cpu", runtime="torch", precision="fp32")
+    mask = found(bundle / "sample" / "images" / "angiogram.png").mask
+    result = image_metrics(mask.T, read_mask(bundle / "sample" / "masks" / "angiogram.png")[..., 0])
+    assert result["dice"] > 0.8
+    assert result["cldice"] > 0.75

@@ -8,7 +8,7 @@ import pytest
 
 from casr_net.errors import DataError, UsageError
 from casr_net.evaluation import Workshop, chosen, load_plan, next_unit, status
-from casr_net.evaluation.evidence import stage_config
+from casr_net.evaluation.stages import stage_config
 from casr_net.inference import check_keys
 
 from .plans import training, write_plan

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "bootstrap": ["Difference", "case_values", "paired_difference"],
         "compare": ["evaluate_folders", "format_report"],
         "crossval": ["chosen", "next_unit", "run_plan"],
-        "evidence": ["Workshop", "work"],
+        "evidence": ["work"],
         "heldout": ["evaluate_cases", "evaluate_negatives", "evaluate_stenoses", "recall_by_width", "summarise"],
         "metrics": [
             "ClDiceMetric",
@@ -29,5 +29,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "segments": ["evaluate_segments", "segment_recall", "summarise_segments"],
         "space": ["align"],
         "stenoses": ["crosses", "load_stenoses"],
+        "workshop": ["Workshop"],
     },
 )

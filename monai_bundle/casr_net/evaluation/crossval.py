@@ -21,10 +21,11 @@ from filelock import FileLock, Timeout
 
 from ..errors import CASRError, UsageError
 from ..inference import bundle_root
-from .evidence import Workshop, work
+from .evidence import work
 from .pace import Pace, StoppedError
 from .plan import Unit, load_plan
 from .progress import status
+from .workshop import Workshop
 
 __all__ = ["chosen", "main", "next_unit", "run_plan"]
 

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .evidence import Workshop
 from .plan import Stage, Unit
+from .workshop import Workshop
 
 __all__ = ["status"]
 

@@ -74,7 +74,7 @@ class ResidentCases:
         return cls(planes[:, :1].to(device), field.to(device), planes[:, 2:].to(device), partial, full)
 
 
-class _Packed(Dataset):  # type: ignore[type-arg]
+class _Packed(Dataset):
     """Grey, field and label of a case as uint8 (3, S, S)."""
 
     def __init__(self, cases: Sequence[Mapping[str, Any]], transform: Any, size: int, cache: Path | None) -> None:

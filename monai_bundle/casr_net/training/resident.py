@@ -234,5 +234,5 @@ class _Average:
             decay = 0.0  # the first value is the network after the first step
         elif self.warm_up:
             decay = min(decay, (1 + self.steps) / (10 + self.steps))
-        get_ema_multi_avg_fn(decay)(self.average, self.current, None)  # type: ignore[no-untyped-call]
+        get_ema_multi_avg_fn(decay)(self.average, self.current, None)
         self.steps += 1
