@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -103,12 +104,10 @@ def test_without_the_packages_that_the_other_commands_import() -> None:
 def test_what_is_declared_by_installed_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a wheel, where there is no pyproject.toml."""
 
-    class Metadata(dict):
-        def get_all(self, name: str) -> list[str]:
-            return ["onnx"]
-
+    about = Message()
+    about["Requires-Python"], about["Provides-Extra"] = ">=3.11", "onnx"
     monkeypatch.setattr(checkup, "__file__", "/nowhere/casr_net/cli/checkup.py")
-    monkeypatch.setattr(checkup, "metadata", lambda name: Metadata({"Requires-Python": ">=3.11"}))
+    monkeypatch.setattr(checkup, "metadata", lambda name: about)
     monkeypatch.setattr(checkup, "requires", lambda name: ["tqdm>=4.66", 'onnx>=1.19; extra == "onnx"'])
     checkup._declared.cache_clear()
     try:

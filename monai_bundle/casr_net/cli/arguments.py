@@ -18,7 +18,7 @@ class CommandParser(argparse.ArgumentParser):
     """The parser of a command. An option with choices that may stand alone, as ``--overlay``, takes the next word only
     where it is one of them: an input after it stays one."""
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse has it."""
         words = list(sys.argv[1:] if args is None else args)
         alone = {

@@ -132,7 +132,7 @@ def _declared() -> dict[str, Any]:
         of = re.search(r"extra\s*==\s*[\"']([^\"']+)", marker)
         (extras.setdefault(of[1], []) if of else needed).append(text.strip())
     return {
-        "python": about["Requires-Python"] if "Requires-Python" in about else "",
+        "python": (about.get_all("Requires-Python") or [""])[0],
         "needed": needed,
         "extras": extras,
     }
