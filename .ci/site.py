@@ -138,8 +138,8 @@ def configurations() -> str:
         [
             "# Configurations", "",
             "The bundle is wired by JSON files of [MONAI's form](https://docs.monai.io/en/stable/config_syntax.html). "
-            "`--config FILE` lays an overlay on `inference.json`, such as `{\"threshold\": 0.4}`; unknown keys and wrong "
-            "values are refused by name.", "", "## Keys that users set", "", "| key | value | default |",
+            "`--config FILE` lays an overlay on `inference.json`, such as `{\"threshold\": 0.4}`; unknown keys and "
+            "wrong values are refused by name.", "", "## Keys that users set", "", "| key | value | default |",
             "|---|---|---|", *rows, "", "## The files", "", "\n\n".join(files), "",
         ]
     )  # fmt: skip

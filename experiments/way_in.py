@@ -2,9 +2,13 @@
 
     python experiments/way_in.py [--threads N] [--note TEXT]
 
-Builds the wheel, downloads it and all that it needs (torch without CUDA, as pip.conf or PIP_FIND_LINKS offer it, else from
-the address that README names), installs into a new environment, runs the commands that stand between the markers of
-README, and writes ``results/way_in.json`` and README's lines about size and time.
+Builds the wheel, downloads it and all that it needs (torch without CUDA, as pip.conf or PIP_FIND_LINKS offer it, else
+from the address that README names), installs into a new environment, runs the commands that stand between the markers
+of README, and writes ``results/way_in.json`` and README's lines about size and time.
+
+    python experiments/way_in.py --text
+
+only writes README's lines anew, from the JSON that is there.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import tomllib
 from pathlib import Path
@@ -43,13 +48,14 @@ def sentence(record: dict[str, Any]) -> str:
     """README's lines."""
     size, frames = record["download_mb"], record["milliseconds_a_frame"]
     commands = record["seconds"]
-    return (
+    return textwrap.fill(
         f"Download: {size['total']} MB without CUDA (torch {size['torch']} MB, casr-net with its weights "
         f"{size['casr-net']} MB), {record['installed_mb']} MB on the disk; torch with CUDA is larger. Time: "
         f"{frames['processor'] / 1000:.2f} s of one core's time for a frame of 512 x 512 (first `casr doctor` "
         f"{commands[0]['seconds']:.0f} s, since it measures which runtime is the fastest). Measured by "
-        f"`experiments/way_in.py` on {record['machine']}, {record['note']}."
-    )
+        f"`experiments/way_in.py` on {record['machine']}, {record['note']}.",
+        120, break_on_hyphens=False, break_long_words=False,
+    )  # fmt: skip
 
 
 def run(command: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
@@ -137,7 +143,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--note", default="nothing else was running")
+    parser.add_argument("--text", action="store_true")
     options = parser.parse_args()
+    if options.text:
+        fill(README, sentence(json.loads(RESULT.read_text(encoding="utf-8"))), "way in")
+        return
     with tempfile.TemporaryDirectory(prefix="way-in-") as folder:
         record = walk(Path(folder), options.threads, options.note)
     data = json.dumps(record, indent=1).encode()

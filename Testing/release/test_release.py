@@ -138,6 +138,7 @@ def test_source_archive_makes_the_wheel(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-m", *command, *files], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     (archive,), (wheel,) = output.glob("*.tar.gz"), output.glob("*.whl")
-    names = {name.split("/", 1)[1] for name in tarfile.open(archive).getnames() if "/" in name}
+    with tarfile.open(archive) as content:
+        names = {name.split("/", 1)[1] for name in content.getnames() if "/" in name}
     assert {"pyproject.toml", "setup.py", "monai_bundle/models/model.pt", "LICENSE"} <= names
     assert wheel.stat().st_size > 9_000_000
