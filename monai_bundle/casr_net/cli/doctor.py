@@ -6,8 +6,6 @@ import argparse
 import json
 from typing import Any
 
-from . import checkup
-
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
 HELP = "say what is installed and what is missing, and try the network"
@@ -25,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Look, print what is found, and return the exit code: 1 when something that is needed is broken."""
+    from . import checkup
+
     found = checkup.examine(try_network=not options.quick)
     print(json.dumps(found, indent=2, default=str) if options.json else _text(found))
     return 1 if found["problems"] else 0
