@@ -18,7 +18,7 @@ LABEL_APP := monai_bundle/label_app
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: demo test test-oldest lint unit fuzz label label-test bench evidence evidence-status clean
+.PHONY: demo test test-oldest lint unit fuzz label label-test bench evidence evidence-status docs docs-serve dist clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/casr segment monai_bundle/sample/images --output results/demo --overlay --probability --overwrite
@@ -70,6 +70,21 @@ label: $(LABEL_VENV)/.label
 	@test -n "$(STUDIES)" || { echo "usage: make label STUDIES=FOLDER [PORT=8000] [HOST=127.0.0.1]" >&2; exit 2; }
 	PYTHONPATH=$(LABEL_APP):monai_bundle $(LABEL_BIN)/python -m casr_label --studies "$(STUDIES)" --host $(HOST) --port $(PORT)
 
+# The documentation as a site in site/; docs-serve shows it, with its search, and follows changes.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+docs: $(VENV)/.test
+	$(MKDOCS) build --quiet --strict
+	@echo "The documentation is in site/index.html."
+
+docs-serve: $(VENV)/.test
+	$(MKDOCS) serve
+
+# What a release uploads, checked as the package index does: source archive, and the wheel that is built from it.
+dist: $(VENV)/.test
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+
 # The package with the lowest versions that pyproject.toml allows of everything but torch, which is too large for that.
 test-oldest: $(OLDEST_VENV)/.oldest
 	PYTHONPATH=monai_bundle $(OLDEST_BIN)/python -m pytest -p no:cacheprovider Testing/files Testing/preprocessing \
@@ -111,5 +126,5 @@ $(LABEL_VENV)/.test: $(LABEL_VENV)/.label $(VENV)/.test
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LABEL_VENV) $(OLDEST_VENV) build results runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(LABEL_VENV) $(OLDEST_VENV) build dist site results runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -prune -exec rm -rf {} +

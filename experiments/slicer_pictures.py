@@ -33,6 +33,7 @@ def start() -> Any:
     script = Path(tempfile.mkdtemp(prefix="pythonslicer-")) / "PythonSlicer"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    os.environ["CASR_RUNTIME"] = "torch"  # what Slicer has; other runtimes are faster, and are not installed there
     os.environ["PATH"] = f"{script.parent}{os.pathsep}{os.environ['PATH']}"
     return install()
 
@@ -65,12 +66,12 @@ def module_pictures(folder: Path) -> None:
     browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(volume)
     browser.SetSelectedItemNumber(5)
     slicer.modules.sequences.logic().UpdateAllProxyNodes()
-    ui.optionsCollapsibleButton.collapsed = False
+    ui.advancedCollapsibleButton.collapsed = False
     ui.applyButton.click()
     wait_until(lambda: ui.progressBar.value >= 6, 300, "frame 6")
     side_by_side(grab(loaded.panel, folder / "panel.png", 500), render(volume, size=VIEW), folder / "running.png")
     wait_until(lambda: not widget.logic.busy, 300, "the end")
-    ui.optionsCollapsibleButton.collapsed = True
+    ui.advancedCollapsibleButton.collapsed = True
     side_by_side(grab(loaded.panel, folder / "panel.png", 500, 500), render(volume, size=VIEW), folder / "module.png")
     print(ui.statusLabel.text)
     scripted_module.unload(widget)

@@ -13,6 +13,7 @@ from .frames import FrameError, invert, inverted_range
 from .origins import file_frame, file_of, unchanged
 from .protocol import Job, create_frames
 from .sources import FrameSource, image_time, read_frame, shown_range
+from .wording import counted
 
 __all__ = ["JobError", "Progress", "Request", "State", "Summary", "store_frames"]
 
@@ -114,19 +115,28 @@ class Summary:
 
     def text(self) -> str:
         """One line for the user."""
-        line = _("{count} frame(s) segmented in {seconds:.1f} s on {device}.").format(
-            count=len(self.pixels), seconds=self.seconds, device=self.device or "?"
-        )
+        line = counted(
+            len(self.pixels),
+            _("1 frame segmented in {seconds:.1f} s on {device}."),
+            _("{count} frames segmented in {seconds:.1f} s on {device}."),
+            seconds=self.seconds, device=self.device or "?",
+        )  # fmt: skip
         if self.failed:
             first = min(self.failed)
-            line += " " + _("{count} failed; the first, frame {number}: {reason}").format(
-                count=len(self.failed), number=first + 1, reason=self.failed[first]
-            )
+            line += " " + counted(
+                len(self.failed),
+                _("1 failed, frame {number}: {reason}"),
+                _("{count} failed; the first, frame {number}: {reason}"),
+                number=first + 1, reason=self.failed[first],
+            )  # fmt: skip
         empty = sorted(index + 1 for index, pixels in self.pixels.items() if not pixels)
         if empty:
-            line += " " + _("No vessel was found in frame(s) {frames}.").format(
-                frames=", ".join(str(number) for number in empty)
-            )
+            line += " " + counted(
+                len(empty),
+                _("No vessel was found in frame {frames}."),
+                _("No vessel was found in frames {frames}."),
+                frames=", ".join(str(number) for number in empty),
+            )  # fmt: skip
         return line
 
 

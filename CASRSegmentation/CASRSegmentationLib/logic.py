@@ -22,6 +22,7 @@ from .results import ResultError
 from .running import RunningJob
 from .signal import Signal
 from .sources import still_valid
+from .wording import counted
 
 __all__ = ["CASRSegmentationLogic"]
 
@@ -101,7 +102,9 @@ class CASRSegmentationLogic(ScriptedLoadableModuleLogic, slicer.util.VTKObservat
             self._stop(kill=True)
             text = reason or _("Canceled.")
             if written:
-                text += " " + _("{count} frame(s) were written before.").format(count=written)
+                text += " " + counted(
+                    written, _("1 frame was written before."), _("{count} frames were written before.")
+                )
             self.cancelled.emit(text)
 
     def process(self, request: Request) -> Summary:

@@ -20,6 +20,7 @@ from .node_scale import ATTRIBUTE
 from .pixels import mask_of_frame, pixels_of_world
 from .results import SEGMENT_NAME
 from .sources import FrameSource, current_index, describe
+from .wording import counted
 
 __all__ = ["MeasurePanel"]
 
@@ -113,8 +114,11 @@ class MeasurePanel:
         places = np.array(slicer.util.arrayFromMarkupsControlPoints(points, world=True), float).reshape(-1, 3)
         if len(places) != 2:
             raise FrameError(
-                _("{name} has {count} point(s); a path is measured between two.").format(
-                    name=points.GetName(), count=len(places)
+                counted(
+                    len(places),
+                    _("{name} has 1 point; a path is measured between two."),
+                    _("{name} has {count} points; a path is measured between two."),
+                    name=points.GetName(),
                 )
             )
         one, two = pixels_of_world(source, index, places)
@@ -155,7 +159,14 @@ def summary(label: str, analysis: Mapping[str, Any]) -> str:
     """What the user reads: the worst lesion, the scale, warnings."""
     found = analysis["lesions"]
     unit = "px" if analysis["scale"]["row_mm"] is None else "mm"
-    lines = [_("{label}: {count} path(s) measured.").format(label=label, count=len(analysis["paths"]))]
+    lines = [
+        counted(
+            len(analysis["paths"]),
+            _("{label}: 1 path measured."),
+            _("{label}: {count} paths measured."),
+            label=label,
+        )
+    ]
     if found:
         path = next(path for path in analysis["paths"] if path["number"] == found[0]["path"])
         lesion = path["lesions"][found[0]["lesion"] - 1]

@@ -19,6 +19,7 @@ from .logic import CASRSegmentationLogic
 from .measure_panel import MeasurePanel
 from .node_scale import ATTRIBUTE, node_scale, set_pixel_size
 from .parameters import CASRSegmentationParameterNode, Frames, chosen_frames
+from .segment_choice import SegmentChoice
 from .sources import FrameSource, describe, orientation
 
 __all__ = ["CASRSegmentationWidget"]
@@ -47,6 +48,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = CASRSegmentationLogic()
         self.installation = Installation()
+        self.segments = SegmentChoice(self.ui.segmentComboBox)
         self.measure = MeasurePanel(self.ui, self._request, lambda: self.installation.ensure())
         self.ui.deviceComboBox.addItems(list(settings.DEVICES))
         self._show_settings()
@@ -60,6 +62,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
         if self.logic is not None:
             self.logic.cancel()
             self.measure.close()
+            self.segments.close()
         self._release_parameter_node()
         self.removeObservers()
 
@@ -91,6 +94,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
     def _release_parameter_node(self) -> None:
         if self._parameters is None:
             return
+        self.segments.show(None)
         node = self._parameters.parameterNode
         self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
         self._parameters.disconnectGui(self._gui_tag)
@@ -136,24 +140,19 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
         except FrameError as error:
             problem = info = str(error)
         source = self._source
-        if (
-            source is not None
-            and source != before
-            and not 1 <= parameters.firstFrame <= parameters.lastFrame <= source.count
-        ):
-            parameters.firstFrame = 1
         if source is not None and source != before:
+            if not 1 <= parameters.firstFrame <= parameters.lastFrame <= source.count:
+                parameters.firstFrame = 1
             parameters.lastFrame = source.count
         ui.infoLabel.text = info
-        several = source is not None and source.count > 1 and not busy
-        ui.framesComboBox.enabled = several
+        several = ui.framesComboBox.enabled = source is not None and source.count > 1 and not busy
         for widget in (ui.firstSpinBox, ui.lastSpinBox):
             widget.enabled = several and parameters.frames is Frames.RANGE
-        for widget in (ui.inputSelector, ui.sampleButton, ui.outputsCollapsibleButton, ui.optionsCollapsibleButton):
+        for widget in (ui.inputSelector, ui.sampleButton, ui.outputsCollapsibleButton, ui.advancedCollapsibleButton):
             widget.enabled = not busy
         ui.pixelSizeSpinBox.enabled = source is not None
         self._show_pixel_size(volume if source is not None else None)
-        ui.segmentSelector.setCurrentNode(parameters.segmentation)
+        self.segments.show(parameters.segmentation)
         ui.applyButton.enabled = busy or not problem
         ui.applyButton.text = _("Cancel") if busy else _("Apply")
         ui.applyButton.toolTip = (
@@ -175,9 +174,10 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
 
     def _show_pixel_size(self, volume: Any) -> None:
         stated = "" if volume is None else volume.GetAttribute(ATTRIBUTE) or ""
-        blocked = self.ui.pixelSizeSpinBox.blockSignals(True)
-        self.ui.pixelSizeSpinBox.value = float(stated.split()[0]) if stated.split() else 0.0
-        self.ui.pixelSizeSpinBox.blockSignals(blocked)
+        box = self.ui.pixelSizeSpinBox
+        blocked = box.blockSignals(True)
+        box.value = float(stated.split()[0]) if stated.split() else 0.0
+        box.blockSignals(blocked)
 
     def _show_settings(self) -> None:
         ui = self.ui
@@ -229,7 +229,7 @@ class CASRSegmentationWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserv
             indices=chosen_frames(source, parameters.frames, parameters.firstFrame, parameters.lastFrame),
             bundle=settings.bundle().folder,
             segmentation_id="" if segmentation is None else segmentation.GetID(),
-            segment_id="" if segmentation is None else self.ui.segmentSelector.currentSegmentID(),
+            segment_id="" if segmentation is None else self.segments.segment_id,
             threshold=parameters.threshold,
             refine=parameters.refine,
             invert=parameters.brightVessels,

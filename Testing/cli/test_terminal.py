@@ -47,7 +47,7 @@ def test_help_is_quick() -> None:
     assert best < 0.3
 
 
-@pytest.mark.parametrize("command", ["segment", "analyze", "evaluate", "info", "synth"])
+@pytest.mark.parametrize("command", ["segment", "analyze", "evaluate", "info", "synth", "doctor"])
 def test_every_command_explains_itself(command: str, capsys) -> None:
     from casr_net.cli import main
 

@@ -168,7 +168,7 @@ def test_one_point_is_no_path(module, frame_volume):
     points.AddControlPoint(1, 2, 3)
     ui.endsSelector.setCurrentNode(points)
     ui.measureButton.click()
-    assert ui.measureLabel.text == "ends has 1 point(s); a path is measured between two." and not FakeWorker.made
+    assert ui.measureLabel.text == "ends has 1 point; a path is measured between two." and not FakeWorker.made
 
 
 def test_what_the_worker_refuses_is_said(module, frame_volume):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_single_frame(widget, ui, frame_volume):
     assert ui.applyButton.text == "Cancel" and ui.applyButton.enabled and not ui.inputSelector.enabled
     finish(widget, worker)
     assert ui.applyButton.text == "Apply" and ui.inputSelector.enabled
-    assert "1 frame(s) segmented" in ui.statusLabel.text and "module Tables" in ui.statusLabel.text
+    assert "1 frame segmented" in ui.statusLabel.text and "module Tables" in ui.statusLabel.text
     assert ui.segmentationSelector.currentNode().GetName() == "frame segmentation"
     assert not slicer.app.dialogs.shown
 
@@ -217,11 +218,67 @@ def test_chosen_segment_is_updated(widget, ui, frame_volume):
     node = ui.segmentationSelector.currentNode()
     segments = node.GetSegmentation()
     lad = segments.AddEmptySegment("lad", "LAD")
-    ui.segmentSelector.setCurrentSegmentID(lad)
+    ui.segmentComboBox.setCurrentIndex(ui.segmentComboBox.findText("LAD"))
     finish(widget, press_apply(ui))
     mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, lad, frame_volume)
     assert mask.any() and segments.GetNumberOfSegments() == 2
     assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1
+
+
+def entries(box):
+    return [box.itemText(index) for index in range(box.count)]
+
+
+def test_segments_to_choose_from(widget, ui, frame_volume):
+    """A new one by its name, not "None"; the list follows the segmentation, and what was chosen stays chosen."""
+    choose(ui, frame_volume)
+    assert entries(ui.segmentComboBox) == ["Coronary artery (new)"]
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    segments = node.GetSegmentation()
+    lad = segments.AddEmptySegment("lad", "LAD")
+    ui.segmentationSelector.setCurrentNode(node)
+    assert entries(ui.segmentComboBox) == ["Coronary artery (new)", "LAD"]
+    assert widget.segments.segment_id == ""
+    ui.segmentComboBox.setCurrentIndex(1)
+    segments.AddEmptySegment("rca", "RCA")
+    segments.GetSegment(lad).SetName("LAD, proximal")
+    assert entries(ui.segmentComboBox) == ["Coronary artery (new)", "LAD, proximal", "RCA"]
+    assert widget.segments.segment_id == lad
+    segments.RemoveSegment(lad)
+    assert widget.segments.segment_id == ""
+    ui.segmentationSelector.setCurrentNode(None)
+    assert entries(ui.segmentComboBox) == ["Coronary artery (new)"]
+    segments.AddEmptySegment("lcx", "LCX")
+    assert entries(ui.segmentComboBox) == ["Coronary artery (new)"]
+
+
+def test_the_segment_that_is_there_is_updated(widget, ui, frame_volume):
+    choose(ui, frame_volume)
+    finish(widget, press_apply(ui))
+    assert entries(ui.segmentComboBox) == ["Coronary artery"]
+    finish(widget, press_apply(ui))
+    assert ui.segmentationSelector.currentNode().GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_no_two_widgets_stand_in_one_place():
+    path = Path(__file__).resolve().parents[2] / "CASRSegmentation" / "Resources" / "UI" / "CASRSegmentation.ui"
+    layouts = [layout for layout in ElementTree.parse(path).iter("layout") if layout.get("class") == "QFormLayout"]
+    assert len(layouts) == 4
+    for layout in layouts:
+        cells = [
+            (int(item.get("row")), int(item.get("column")) + right)
+            for item in layout.findall("item")
+            for right in range(int(item.get("colspan") or 1))
+        ]
+        assert len(cells) == len(set(cells)), layout.get("name")
+
+
+def test_sections_are_called_as_in_other_modules(ui):
+    names = ("inputs", "outputs", "advanced", "measure")
+    assert [getattr(ui, f"{name}CollapsibleButton").text for name in names] == [
+        "Inputs", "Outputs", "Advanced", "Measure"
+    ]  # fmt: skip
+    assert ui.advancedCollapsibleButton.collapsed and not ui.inputsCollapsibleButton.collapsed
 
 
 def test_new_segmentation_on_request(widget, ui, frame_volume):
@@ -330,7 +387,7 @@ def test_job_goes_on_while_another_module_is_open(widget, ui, cine):
     scripted_module.leave(widget)
     finish(widget, worker)
     scripted_module.enter(widget)
-    assert ui.applyButton.text == "Apply" and "6 frame(s) segmented" in ui.statusLabel.text
+    assert ui.applyButton.text == "Apply" and "6 frames segmented" in ui.statusLabel.text
 
 
 def test_volume_deleted(widget, ui, frame_volume, scene):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -13,11 +14,21 @@ from typing import TextIO
 
 from .. import __version__
 from ..errors import CASRError
-from . import analyze, evaluate, info, segment, synth
+from .arguments import CommandParser
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
-EPILOG = """exit code: 0 when everything succeeded, 1 when a file could not be used, 2 when the command was wrong.
+COMMANDS = ("segment", "analyze", "evaluate", "info", "synth", "doctor")
+"""Names of the commands, and of the modules beside this one."""
+
+EXAMPLES = """\
+  casr segment angiogram.png cine.dcm -o results --overlay    masks, and pictures of them
+  casr analyze cine.dcm -o reports                            widths and narrowings, as a page
+  casr synth -o data -n 20                                    angiograms to try it with
+  casr doctor                                                 what is installed, and what is missing"""
+
+EPILOG = """\
+exit code: 0 when everything succeeded, 1 when a file could not be used, 2 when the command was wrong.
 For research use only; not a medical device."""
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -26,7 +37,12 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``casr`` and return its exit code."""
     _set_up_streams()
-    options = _parser().parse_args(arguments)
+    try:
+        parser = _parser(COMMANDS)
+    except ModuleNotFoundError as error:  # whatever is missing, the command that tells what is works
+        print(f"casr: the package {error.name} is missing; casr doctor tells what else is.", file=sys.stderr)
+        parser = _parser(("doctor",))
+    options = parser.parse_args(arguments)
     _set_up_messages(options)
     try:
         code = int(options.run(options))
@@ -82,18 +98,28 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--quiet", action="store_true", help="say errors only, and show no progress bar")
+def _parser(commands: Sequence[str]) -> argparse.ArgumentParser:
+    common = CommandParser(add_help=False)
+    common.add_argument("-q", "--quiet", action="store_true", help="say errors only, and show no progress bar")
     common.add_argument("--debug", action="store_true", help="show where errors come from, also those of single files")
     parser = argparse.ArgumentParser(
-        prog="casr", description="Coronary artery segmentation in X-ray angiograms.", epilog=EPILOG
+        prog="casr", description="Coronary artery segmentation in X-ray angiograms.", epilog=_epilog(EXAMPLES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("-V", "--version", action="version", version=f"casr {__version__}")
+    group = parser.add_subparsers(
+        title="commands (casr COMMAND --help tells more)", required=True, metavar="COMMAND", parser_class=CommandParser
     )
-    parser.add_argument("--version", action="version", version=f"casr {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (segment, analyze, evaluate, info, synth):
-        name = module.__name__.rpartition(".")[2]
-        command = commands.add_parser(name, parents=[common], help=module.HELP, epilog=EPILOG)
+    for name in commands:
+        module = importlib.import_module(f".{name}", __name__)
+        command = group.add_parser(
+            name, parents=[common], help=module.HELP, description=f"{module.HELP[0].upper()}{module.HELP[1:]}.",
+            epilog=_epilog(module.EXAMPLES), formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
+
+
+def _epilog(examples: str) -> str:
+    return f"examples:\n{examples}\n\n{EPILOG}"

@@ -8,19 +8,21 @@ import re
 from pathlib import Path
 
 from ..errors import CASRError, UsageError
-from .arguments import add_window, checked_window
+from .arguments import add_network, add_output, add_window, checked_window
 
-__all__ = ["HELP", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
 HELP = "measure widths and narrowings, and write a report"
+EXAMPLES = """\
+  casr analyze cine.dcm -o reports                            best frame, tree, widths, narrowings; in pixels
+  casr analyze cine.dcm -o reports --catheter-french 6        in millimetres, by the catheter in the image
+  casr analyze cine.dcm -o reports --frame 7 --path 120,80 300,410"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("input", nargs="+", metavar="INPUT", help="image, DICOM file or folder")
-    parser.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for index.html and a folder with each input's report"
-    )
+    add_output(parser, "folder for index.html and a folder with each input's report")
     parser.add_argument(
         "--path", nargs=2, metavar=("X,Y", "X,Y"),
         help="measure between two points, in pixels (column,row from 0); without it the ways of the tree",
@@ -47,11 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace results that exist; without it, what is missing is done"
     )
     add_window(parser)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (%(default)s)")
-    parser.add_argument("--weights", metavar="FILE", help="state dict to use in place of the shipped one")
-    parser.add_argument(
-        "--config", action="append", default=[], metavar="FILE", help="overlay of inference.json, path or shipped name"
-    )
+    add_network(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -13,9 +13,12 @@ from .arguments import add_window, checked_window
 if TYPE_CHECKING:
     from ..files.images import Angiogram
 
-__all__ = ["HELP", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
 HELP = "say what would be read from files: format, frames, grey range, spacing"
+EXAMPLES = """\
+  casr info cine.dcm                                          format, frames, grey range, pixel size
+  casr info folder --json                                     the same for programs"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

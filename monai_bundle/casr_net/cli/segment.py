@@ -8,22 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..files.names import FORMATS
+from ..files.names import FORMATS, OVERLAYS
 from ..inference.runtimes.packages import RUNTIMES
-from .arguments import add_window, checked_window
+from .arguments import add_network, add_output, add_window, checked_window
 
-__all__ = ["HELP", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
 HELP = "segment angiograms and cines"
+EXAMPLES = """\
+  casr segment angiogram.png -o results                       angiogram_mask.png
+  casr segment folder -o results --overlay                    masks and pictures of all images below a folder
+  casr segment cine.dcm -o results --overlay video            a video of the contours, at the cine's own rate
+  casr segment cine.dcm -o results -f seg                     a DICOM Segmentation
+  casr segment cine.dcm -o results --key-frames 2             the two best frames only"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("input", nargs="+", metavar="INPUT", help="image, DICOM file or folder")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results and run.json")
-    parser.add_argument("--format", choices=FORMATS, default="png", help="of the masks (%(default)s)")
-    parser.add_argument("--overlay", action="store_true", help="also draw the contour on the angiogram")
-    parser.add_argument("--probability", action="store_true", help="also write the 8-bit probability map")
+    add_output(parser, "folder for the results and run.json")
+    parser.add_argument("-f", "--format", choices=FORMATS, default="png", help="of the masks (%(default)s)")
+    parser.add_argument(
+        "--overlay", nargs="?", choices=OVERLAYS, const=OVERLAYS[0],
+        help="also draw the contour on the angiogram: a picture a frame, or of each cine a video (WebM), an animation "
+        "(WebP) or one sheet",
+    )  # fmt: skip
+    parser.add_argument("--areas", action="store_true", help="also areas.csv: a row a frame, the vessels' area in it")
+    parser.add_argument("-p", "--probability", action="store_true", help="also write the 8-bit probability map")
     parser.add_argument("--no-refine", action="store_true", help="leave stage 3, contour refinement, out")
     parser.add_argument(
         "--key-frames", type=int, metavar="N", help="of each cine only the N best frames, end-diastolic ones first"
@@ -38,12 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace results that exist; without it, what is missing is done"
     )
     add_window(parser)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<index> (%(default)s)")
+    add_network(parser)
     parser.add_argument("--runtime", choices=("auto", *RUNTIMES), help="what computes the network (auto: the fastest)")
-    parser.add_argument("--weights", metavar="FILE", help="state dict to use in place of the shipped one")
-    parser.add_argument(
-        "--config", action="append", default=[], metavar="FILE", help="overlay of inference.json, path or shipped name"
-    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -60,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
             f"--key-frames cannot be written as {options.format}: a stack of some frames would not tell which; use "
             "--format png or seg."
         )
+    if options.key_frames is not None and options.overlay in ("video", "animation"):
+        raise UsageError("--key-frames cannot be shown as a cine, which needs every frame; use --overlay sheet.")
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: exists and is no folder.")
@@ -76,8 +85,9 @@ def run(options: argparse.Namespace) -> int:
     if options.runtime:
         chosen["runtime"] = options.runtime
     parser = load_parser(
-        files[1:], inputs=options.input, output_dir=options.output, format=options.format, overlay=options.overlay,
-        probability=options.probability, refine=not options.no_refine, overwrite=options.overwrite,
+        files[1:], inputs=options.input, output_dir=options.output, format=options.format,
+        overlay=options.overlay or False, areas=options.areas, probability=options.probability,
+        refine=not options.no_refine, overwrite=options.overwrite,
         device_name=options.device, flat=options.flat, key_frames=options.key_frames,
         config_overlays=files[1:], **chosen,
     )  # fmt: skip

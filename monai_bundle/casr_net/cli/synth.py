@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-__all__ = ["HELP", "add_arguments", "run"]
+from .arguments import add_output
+
+__all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
 HELP = "generate synthetic angiograms"
+EXAMPLES = """\
+  casr synth -o data -n 100 --seed 1                          100 images with masks, truth and cases.csv
+  casr synth -o cines -n 5 --frames 30                        five DICOM cines"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for images, masks, truth and cases.csv")
-    parser.add_argument("--count", type=int, default=10, metavar="N", help="images or cines (%(default)s)")
+    add_output(parser, "folder for images, masks, truth and cases.csv")
+    parser.add_argument("-n", "--count", type=int, default=10, metavar="N", help="images or cines (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="equal seeds give equal files (%(default)s)")
     parser.add_argument(
         "--frames", type=int, default=1, metavar="T", help="frames of a cine, written as DICOM (%(default)s)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from .metrics import Counts, count_pixels, image_metrics, pooled_metrics
 from .pairing import label, pair_frames
 from .space import Alignment, align
 
-__all__ = ["evaluate_folders", "format_report"]
+__all__ = ["evaluate_folders", "format_report", "image_table"]
 
 PROTOCOL = (
     "All pixels of the files as they are, on the reference's grid where both files state their place. Mean and median: "
@@ -133,6 +135,15 @@ def format_report(report: dict[str, Any]) -> str:
         more = len(report["warnings"]) - NOTES
         lines += [f"note: and {more} more"] if more > 0 else []
     return "\n".join([*lines, "", report["protocol"]])
+
+
+def image_table(report: dict[str, Any]) -> str:
+    """CSV of :func:`evaluate_folders`'s report: a line of names, then one an image."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(report["images"][0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(report["images"])
+    return text.getvalue()
 
 
 def _frames(count: int, kind: str) -> str:

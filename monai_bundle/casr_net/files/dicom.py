@@ -168,7 +168,8 @@ def _header(data: Dataset) -> dict[str, Any]:
 _TEXTS = ("SOPClassUID", "SOPInstanceUID", "Modality", "PixelSpacingCalibrationType", "PixelIntensityRelationship")
 _NUMBERS = (
     "PixelSpacing", "ImagerPixelSpacing", "DistanceSourceToDetector", "DistanceSourceToPatient",
-    "EstimatedRadiographicMagnificationFactor", "FrameTime", "CineRate", "PositionerPrimaryAngle",
+    "EstimatedRadiographicMagnificationFactor", "FrameTime", "CineRate", "RecommendedDisplayFrameRate",
+    "PositionerPrimaryAngle",
     "PositionerSecondaryAngle", "BitsStored", "FrameDelay", "FrameTimeVector", "RWavePointer", "RWaveTimeVector",
 )  # fmt: skip
 _LISTS = ("FrameTimeVector", "RWavePointer", "RWaveTimeVector")

@@ -10,6 +10,7 @@ __all__ = [
     "DICOM",
     "FORMATS",
     "KINDS",
+    "OVERLAYS",
     "RASTER",
     "VOLUME",
     "ResultName",
@@ -35,6 +36,10 @@ FORMATS = {"png": "png", "nrrd": "nrrd", "mha": "mha", "nii.gz": "nii.gz", "seg"
 
 KINDS = ("mask", "probability", "overlay")
 """What a result can be; the last part of its name before the ending."""
+
+OVERLAYS = ("frames", "video", "animation", "sheet")
+"""How the contours of a cine are shown: a picture a frame, a WebM video, an animated WebP, or one
+picture of several frames."""
 
 
 class ResultName(NamedTuple):

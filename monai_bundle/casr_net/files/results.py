@@ -13,8 +13,10 @@ from ..errors import DataError, UsageError
 from .atomic import write_atomically
 from .images import read_angiogram
 from .maps import write_map, write_png
-from .names import FORMATS, result_name
+from .moving import COVERED, ENDINGS, require_video, sheet_frames, shrunk, write_animation, write_sheet, write_video
+from .names import FORMATS, OVERLAYS, result_name
 from .overlay import draw_overlay
+from .rate import frame_rate
 from .stacks import Stack
 
 __all__ = ["ResultWriter"]
@@ -31,21 +33,23 @@ class ResultWriter:
     Args:
         output_dir: where to write; made when the first result is.
         format: "png", "nrrd", "mha", "nii.gz" or "seg".
-        overlay: also ``<name>_overlay.png``, the outline on the angiogram.
+        overlay: also the outline on the angiogram: "frames" or True for ``<name>_overlay.png``, one a frame; "video",
+            "animation" or "sheet" for one ``<name>_overlay.webm``, ``.webp`` or ``.png`` a cine, which is written once
+            all frames are there, as a stack is. An image of one frame gives a PNG.
         probability: also ``<name>_probability.png``, 0 to 255 for 0 to 1.
         overwrite: replace existing files; without it they are kept.
         window: of the run, which the angiogram under an overlay is shown with.
         weights: file of the network's weights, which a DICOM Segmentation is marked with; None leaves the mark out.
 
     Raises:
-        UsageError: for an unknown format.
+        UsageError: for an unknown format or overlay, or a video where PyAV is not installed.
     """
 
     def __init__(
         self,
         output_dir: str | Path,
         format: str = "png",
-        overlay: bool = False,
+        overlay: bool | str = False,
         probability: bool = False,
         overwrite: bool = False,
         window: Sequence[float] | None = None,
@@ -53,8 +57,13 @@ class ResultWriter:
     ) -> None:
         if format not in FORMATS:
             raise UsageError(f"format is {format!r}; known are {', '.join(FORMATS)}.")
+        self.overlay = OVERLAYS[0] if overlay is True else overlay or ""
+        if self.overlay and self.overlay not in OVERLAYS:
+            raise UsageError(f"overlay is {overlay!r}; known are {', '.join(OVERLAYS)}.")
+        if self.overlay == "video":
+            require_video()
         self.output_dir, self.format = Path(output_dir), format
-        self.overlay, self.probability, self.overwrite = overlay, probability, overwrite
+        self.probability, self.overwrite = probability, overwrite
         self.window = None if window is None else (window[0], window[1])
         self.weights = weights
         self._stack: Stack | None = None
@@ -67,12 +76,25 @@ class ResultWriter:
 
     def paths(self, item: dict[str, Any]) -> dict[str, Path]:
         """The files that one frame, as listed by :func:`casr_net.files.find_inputs`, leads to, by their kind."""
-        frame = item["frame"] if item["frames"] > 1 else None
-        found = {"mask": result_name(item["name"], None if self.stacked else frame, "mask", FORMATS[self.format])}
-        for kind, wanted in (("probability", self.probability), ("overlay", self.overlay)):
-            if wanted:
-                found[kind] = result_name(item["name"], frame, kind, "png")
-        return {kind: self.output_dir / name for kind, name in found.items()}
+        endings = {"mask": FORMATS[self.format]}
+        endings |= {"probability": "png"} if self.probability else {}
+        endings |= {"overlay": self._overlay_ending(item)} if self.overlay else {}
+        whole = self.whole(item)
+        return {
+            kind: self.output_dir
+            / result_name(
+                item["name"], item["frame"] if item["frames"] > 1 and kind not in whole else None, kind, ending
+            )
+            for kind, ending in endings.items()
+        }
+
+    def whole(self, item: dict[str, Any]) -> set[str]:
+        """Kinds of results of which one file holds all frames of the item's source."""
+        moving = self.overlay in ENDINGS and item["frames"] > 1
+        return ({"mask"} if self.stacked else set()) | ({"overlay"} if moving else set())
+
+    def _overlay_ending(self, item: dict[str, Any]) -> str:
+        return ENDINGS.get(self.overlay, "png") if item["frames"] > 1 else "png"
 
     def check_folder(self) -> None:
         """Make the output folder and try to write there, so that a run does not fail after its first image.
@@ -166,8 +188,9 @@ class ResultWriter:
             written.append(write_atomically(paths[kind], write))
             note(kind, paths[kind])
 
-        if "mask" in paths and self.stacked:
-            stack = self._gather(item, binary)
+        waiting = self.whole(item) & paths.keys()
+        stack = self._gather(item, binary) if waiting else None
+        if "mask" in waiting:
             if stack is not None:
                 put("mask", lambda path: self._write_stack(path, item["path"], stack))
         elif "mask" in paths:
@@ -175,7 +198,10 @@ class ResultWriter:
         if "probability" in paths and probability is not None:
             levels = np.round(np.clip(probability, 0, 1) * 255).astype(np.uint8)
             put("probability", lambda path: write_png(path, levels.T))
-        if "overlay" in paths:
+        if "overlay" in waiting:
+            if stack is not None:
+                put("overlay", lambda path: self._write_overlays(path, item, stack))
+        elif "overlay" in paths:
             grey = read_angiogram(item["path"], self.window).grey(item["frame"])
             picture = draw_overlay(grey.T, binary.T)
             put("overlay", lambda path: write_png(path, picture[..., ::-1]))
@@ -199,6 +225,20 @@ class ResultWriter:
             write_segmentation(path, source, stack, weights=self.weights)
         else:
             write_map(path, stack.whole, read_angiogram(source, self.window).affine)
+
+    def _write_overlays(self, path: Path, item: dict[str, Any], stack: Stack) -> None:
+        source = read_angiogram(item["path"], self.window)
+        if self.overlay == "sheet":
+            frames = sheet_frames(list(stack))
+            tiles = (  # drawn after shrinking, so that the line is as thin as in the other pictures
+                draw_overlay(shrunk(source.grey(frame).T), shrunk(stack[frame].T.astype(np.float32)) > COVERED)
+                for frame in frames
+            )
+            write_sheet(path, tiles, frames, item["frames"])
+            return
+        write = write_video if self.overlay == "video" else write_animation
+        pictures = (draw_overlay(source.grey(frame).T, mask.T) for frame, mask in stack.items())
+        write(path, pictures, frame_rate(source.header))
 
 
 def _is_there(path: Path) -> bool:

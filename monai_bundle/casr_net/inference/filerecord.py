@@ -30,6 +30,7 @@ class FileRecord:
         warnings: lines without the path.
         empty, clipped: frames without a vessel, and those of which the grey range clips more than half.
         quality: frame, from 0, to the Dice coefficient that its probabilities promise.
+        area: frame, from 0, to the number of vessel pixels in its mask.
         error: what is wrong with the file, or with frames of it.
         seconds: that its frames took.
     """
@@ -47,6 +48,7 @@ class FileRecord:
     empty: list[int] = field(default_factory=list)
     clipped: list[int] = field(default_factory=list)
     quality: dict[int, float] = field(default_factory=dict)
+    area: dict[int, int] = field(default_factory=dict)
     error: str | None = None
     seconds: float = 0.0
 
@@ -95,12 +97,13 @@ class FileRecord:
             "path": as_text(self.path), "name": as_text(self.name), "state": self.state, "frames": self.frames,
             "wanted": self.wanted, "before": self.before, "done": self.done, "failed": sorted(self.failed),
             "error": self.error, "warnings": [as_text(line) for line in self.warnings],
-            "seconds": round(self.seconds, 4), **self.source, **self._quality(),
+            "seconds": round(self.seconds, 4), **self.source, **self._measured(),
         }  # fmt: skip
 
-    def _quality(self) -> dict[str, dict[str, float]]:
-        values = {str(frame): round(value, 4) for frame, value in sorted(self.quality.items())}
-        return {"quality": values} if values else {}
+    def _measured(self) -> dict[str, dict[str, float]]:
+        quality: dict[str, float] = {str(frame): round(value, 4) for frame, value in sorted(self.quality.items())}
+        area: dict[str, float] = {str(frame): value for frame, value in sorted(self.area.items())}
+        return {name: values for name, values in (("quality", quality), ("area", area)) if values}
 
 
 def frame_ranges(frames: Iterable[int]) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 
 from ..errors import CASRError, DataError
 from ..files.inputs import Inputs
-from ..files.names import as_text
+from ..files.names import as_text, frame_label
 from ..network.weights import sha256
+from .areas import write_areas
 from .bundle import expected_error
 from .filerecord import FileRecord
 from .origin import difference
@@ -40,6 +41,7 @@ class RunReport:
         components: the objects that lead to the results; their settings are stored, and hashed.
         window: centre and width that the user wants, None without; it counts among the settings.
         inferer: whose ``used`` says what computed the network.
+        areas: also write ``areas.csv``, see :mod:`casr_net.inference.areas`.
 
     Attributes:
         files: what is known of each input, by its path.
@@ -55,6 +57,7 @@ class RunReport:
         components: Sequence[Any] = (),
         window: Sequence[float] | None = None,
         inferer: Any = None,
+        areas: bool = False,
     ) -> None:
         self.record = RunFile(output_dir)
         self.folder, self.weights = Path(output_dir), Path(weights)
@@ -82,7 +85,7 @@ class RunReport:
         }
         self._started = self._saved = time.perf_counter()
         self._cost = 0.0
-        self._inferer = inferer
+        self._inferer, self._areas = inferer, areas
         self._outputs: dict[str, dict[str, Any]] = {}
         self._passed_over: dict[str, int] = {}
         self._looked = False
@@ -159,12 +162,12 @@ class RunReport:
         return self._looked or self.folder.is_dir()
 
     def wrote(self, item: dict[str, Any], kind: str, path: Path) -> None:
-        """Note a result of a frame, or the stack that its file ends with."""
-        stack = kind == "mask" and path.suffix != ".png"
+        """Note a result of a frame, or the stack or video that its file ends with."""
+        numbered = path.name.startswith(f"{frame_label(Path(item['name']).name, item['frame'])}_")
         self._outputs[self.record.key(path)] = {
             "input": as_text(item["path"]),
             "kind": kind,
-            "frame": item["frame"] if item["frames"] > 1 and not stack and kind != "contrast" else None,
+            "frame": item["frame"] if item["frames"] > 1 and numbered else None,
         }
 
     def frame_done(self, item: dict[str, Any], seconds: float = 0.0) -> None:
@@ -224,6 +227,8 @@ class RunReport:
                 self._conclude(record)
         self.run |= {"state": state, "finished": now()}
         self.save()
+        if self._areas and self.run["number"]:
+            write_areas(self.folder, self.record.runs)
 
     def summary(self) -> str:
         """How far the run has come, such as "interrupted, 4 of 14 frames"."""

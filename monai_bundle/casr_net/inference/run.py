@@ -117,8 +117,8 @@ def _missing(items: Sequence[dict[str, Any]], writer: ResultWriter, report: RunR
         raise DataError(f"{otherwise}; --overwrite replaces it.")
     writer.check_kept(items)
     needed = writer.paths(items[0]).keys()
-    if writer.stacked and "mask" not in existing[0]:
-        return list(items)  # a stack needs all of its frames
+    if writer.whole(items[0]) - existing[0].keys():
+        return list(items)  # a stack and a video need all of their frames
     return [item for item, places in zip(items, existing, strict=True) if places.keys() != needed]
 
 
@@ -233,6 +233,7 @@ class SaveResults:
         if "sha256" not in record.source:
             record.source |= fingerprint(item["path"])
         record.warnings = list(source.warnings)
+        record.area[item["frame"]] = int(np.count_nonzero(mask))
         if not mask.any():
             record.empty.append(item["frame"])
         grey, field = batch[self.image_key][0], batch.get(self.field_key)

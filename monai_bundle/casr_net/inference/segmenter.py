@@ -38,9 +38,10 @@ class Segmentation:
 class Segmenter:
     """Segments angiograms with the bundle's inference configuration.
 
-    >>> from casr_net import Segmenter
-    >>> segmenter = Segmenter()
-    >>> mask = segmenter("angiogram.png").mask
+    Examples:
+        >>> from casr_net import Segmenter
+        >>> segmenter = Segmenter()
+        >>> mask = segmenter("angiogram.png").mask
 
     Args:
         config: overlays of ``configs/inference.json``, paths or shipped names such as "paper".

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import UsageError, shown
 from ..files.frames import MAX_FRAMES, MAX_SIDE, MIN_SIDE
+from ..files.names import OVERLAYS
 from .runtimes.packages import RUNTIMES
 
 __all__ = ["SETTINGS", "check_keys", "check_settings", "check_shape"]
@@ -53,7 +54,11 @@ SETTINGS: dict[str, tuple[Test, str]] = {
     "precision": (lambda value: value in _PRECISIONS, f"one of {', '.join(_PRECISIONS)}"),
     "weights": _PATH,
     "format": (lambda value: isinstance(value, str), "the name of a format"),
-    "overlay": _SWITCH,
+    "overlay": (
+        lambda value: isinstance(value, bool) or value in OVERLAYS,
+        f"true, false or one of {', '.join(OVERLAYS)}",
+    ),
+    "areas": _SWITCH,
     "probability": _SWITCH,
     "overwrite": _SWITCH,
     "flat": _SWITCH,

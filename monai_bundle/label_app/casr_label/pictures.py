@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,10 +13,8 @@ from casr_net.errors import DataError
 from casr_net.files.images import Angiogram, read_angiogram
 from casr_net.files.intensity import luminance
 
-__all__ = ["RATE", "SPAN", "OpenImages", "frame_rate", "grey_png", "level_png", "mask_png", "thumbnail", "values"]
+__all__ = ["SPAN", "OpenImages", "grey_png", "level_png", "mask_png", "thumbnail", "values"]
 
-RATE = 15.0
-"""Frames a second of a cine whose file does not say it. Our choice."""
 SPAN = 3
 """Values go over this many times the shown window, the window in their middle."""
 SIDE = 120
@@ -54,13 +51,6 @@ class OpenImages:
             while len(self._open) > self._count:
                 self._open.popitem(last=False)
             return self._open[key]
-
-
-def frame_rate(header: dict[str, Any]) -> float:
-    """Frames a second: Cine Rate, else Frame Time (PS3.3 C.7.6.5), else :data:`RATE`."""
-    rate, time = header.get("CineRate"), header.get("FrameTime")
-    found = float(rate) if rate else 1000.0 / float(time) if time else RATE
-    return round(found, 3) if 0.1 <= found <= 120 else RATE
 
 
 def grey_png(source: Angiogram, frame: int) -> bytes:

@@ -22,11 +22,12 @@ from casr_net.errors import DataError, UsageError
 from casr_net.files.images import Angiogram
 from casr_net.files.maps import write_map
 from casr_net.files.masks import open_mask
+from casr_net.files.rate import frame_rate
 
 from .app import CASRLabelApp
 from .drafts import ConflictError, DraftStore, folder_name
 from .labels import FrameLabel
-from .pictures import OpenImages, frame_rate
+from .pictures import OpenImages
 from .proposals import LEVELS, Proposals
 from .requests import NotFoundError, checked_id
 from .trials import Trials
