@@ -1,7 +1,8 @@
 """What is changed in the OHIF 3.10.0-beta.5 that MONAI Label 0.8.5 brings, so that its panel works with angiograms.
 
 As it comes, its mode takes CT and MR only, its protocol wants volumes, its panel asks port 8000 for the series, and drops
-masks of what is no volume: an angiogram is a stack of frames. It asks the internet for its font, too.
+masks of what is no volume: an angiogram is a stack of frames. It asks the internet for its font, too, and breaks down when
+a segmentation of a projection is opened.
 """
 
 from __future__ import annotations
@@ -113,6 +114,17 @@ _LINK = """}, "Options / Configurations"), /*#__PURE__*/react.createElement("br"
     }, "Correct and store"), /*#__PURE__*/react.createElement("hr", {
 """
 
+_SEG = """\
+    isOverlayDisplaySet: true
+  };
+  // Changed by casr_label: without it the viewer would break down, and become black.
+  if (![].concat(instance.SharedFunctionalGroupsSequence ?? [])[0]?.PixelMeasuresSequence) {
+    displaySet.unsupported = true;
+    displaySet.messages = new src/* DisplaySetMessageList */.WZ();
+    displaySet.messages.addMessage(src/* DisplaySetMessage */.Ob.CODES.UNSUPPORTED_DISPLAYSET);
+  }
+"""
+
 _FONT = """\
 @font-face {
   font-family: Inter;
@@ -144,6 +156,10 @@ CHANGED = {
             "        console.log('TODO:: Volume Object is NOT In Cache....');\n": _FILL,
             '}, "Options / Configurations"), /*#__PURE__*/react.createElement("hr", {\n': _LINK,
         },
+    ),
+    "7197.bundle.805c43530f838fa98d40.js": Changed(  # segmentations: those of projections have no pixel measures
+        "e13dc738ff027ee2e17b263ceb9b9928986ef21e9f587ff2edcbcad424c67272",
+        {"    isOverlayDisplaySet: true\n  };\n": _SEG},
     ),
     "app.bundle.css": Changed(
         "15ea595ed7d5f82d84dad64929ec6ebb746a7d41e9e5d348638db942783e8b00",
