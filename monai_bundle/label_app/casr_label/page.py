@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, FastAPI, File, Form, Header, Query, UploadFile
+from fastapi import APIRouter, FastAPI, File, Form, Header, Query, Request, UploadFile
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 from starlette.routing import Route
@@ -115,6 +115,13 @@ def list_images() -> dict[str, Any]:
     """All images with their states; ``studies`` tells folders and archives apart."""
     bench = _bench()
     return {"studies": hashlib.sha256(bench.app.studies.encode()).hexdigest()[:16], "images": bench.listed()}
+
+
+@router.get("/viewer")
+def viewer(request: Request) -> dict[str, Any]:
+    """Whether OHIF can be opened, and which of its files are not the known ones, and so were left as they are."""
+    ohif = request.app.state.ohif
+    return {"ohif": ohif is not None and ohif.is_there, "unchanged": [] if ohif is None else ohif.unchanged}
 
 
 @router.get("/image")

@@ -26,6 +26,7 @@ from casr_net.files.masks import open_mask
 from .app import CASRLabelApp
 from .drafts import ConflictError, DraftStore, folder_name
 from .labels import FrameLabel
+from .pacs import PACSDatastore
 from .pictures import OpenImages, frame_rate
 from .proposals import LEVELS, Proposals
 from .requests import NotFoundError, checked_id
@@ -147,8 +148,15 @@ class Workbench:
                 "drafts": {frame: draft.revision for frame, draft in drafts.items()},
                 "proposed": self.proposals.frames(place.folder, source), "curve": self._has_curve(place, source),
                 "final": {"frames": label.frames, "stamp": self.stamp(place)} if label else None,
-                "warnings": source.warnings,
+                "study": self._study(place), "warnings": source.warnings,
             }  # fmt: skip
+
+    def _study(self, place: Place) -> str | None:
+        """Study Instance UID of an image of a PACS, by which a viewer can open it; None for others."""
+        store = self.app.datastore()
+        if not place.stored or not isinstance(store, PACSDatastore):
+            return None
+        return str(store.get_image_info(place.name).get("StudyInstanceUID") or "") or None
 
     def curve(self, place: Place) -> dict[str, Any]:
         """Contrast over the frames of a cine, see :meth:`casr_net.cine.ContrastCurve.as_dict`, from the proposals.

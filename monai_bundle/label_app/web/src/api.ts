@@ -26,7 +26,7 @@ async function ask(method: string, path: string, body?: BodyInit, signal?: Abort
   }
   if (answer.ok) return answer;
   if (answer.status === 401) {
-    location.assign(`/login?next=${encodeURIComponent("/")}`);
+    location.assign(`/login?next=${encodeURIComponent(`/${location.hash}`)}`);
     throw new ServerError(401, "Please log in.");
   }
   throw new ServerError(answer.status, await reason(answer));
@@ -106,6 +106,7 @@ export interface Described {
   drafts: Record<string, number>;
   proposed: number[];
   final: { frames: number[]; stamp: string } | null;
+  study?: string | null; // of an image of a PACS
   warnings: string[];
 }
 

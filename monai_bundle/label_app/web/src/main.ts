@@ -8,6 +8,7 @@ import { bind } from "./keys";
 import { drop, type Kept } from "./keep";
 import type { Layer, Settings } from "./layer";
 import { ImageList } from "./list";
+import { linkViewer, lookForViewer } from "./ohif";
 import { Opened } from "./opened";
 import { Player } from "./player";
 import { listen, type Tool } from "./pointer";
@@ -114,6 +115,7 @@ async function open(source: Source, at?: number): Promise<void> {
   viewer.open(said.columns, said.rows);
   resetWindow();
   list.mark(source.image ?? "");
+  linkViewer(said);
   get("cine").hidden = said.frames < 2;
   const slider = input("frame");
   slider.max = String(said.frames);
@@ -559,7 +561,8 @@ setInterval(() => void list.refresh().catch(() => undefined), 15000);
 
 void tried(async () => {
   const where = new URLSearchParams(location.hash.slice(1));
-  await Promise.all([list.refresh(), list.strategies()]);
+  const [note] = await Promise.all([lookForViewer(), list.refresh(), list.strategies()]);
+  if (note) tell(note);
   describe();
   const image = where.get("image");
   if (image) await open({ image, name: image }, Number(where.get("frame") ?? 1) - 1);
