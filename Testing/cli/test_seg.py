@@ -263,7 +263,7 @@ def test_what_cannot_be_a_source_is_refused_before_any_work(
     code, output = segment(cine.parent, options=("--format", "seg"))
     lines = capsys.readouterr().err.splitlines()
     assert code == 1 and len(seen) == FRAMES and files(output) == ["run.json", "run1_mask.dcm"]
-    assert f"{png}: a DICOM Segmentation (format seg) needs a DICOM image; this is none." in lines
+    assert f"{png}: the format seg needs a DICOM image; this is none." in lines
     missing = "has no SeriesInstanceUID and no StudyInstanceUID; what is derived from an image names it by them."
     assert f"{nameless}: {missing}" in lines
     assert any(line.startswith(f"{short}: NumberOfFrames states 2, but there are more frames") for line in lines)

@@ -159,8 +159,8 @@ def drawn(page: Page) -> np.ndarray:
 
 
 def overlap(page: Page, mask: np.ndarray) -> float:
-    """Share of what is drawn that lies within two pixels of a mask, or of the mask near what is drawn, whichever is less;
-    as soon as it is high, or after a while."""
+    """Share of what is drawn that lies within two pixels of a mask, or of the mask near what is drawn, whichever is
+    less; as soon as it is high, or after a while."""
     near, end = np.ones((5, 5), np.uint8), time.monotonic() + 20
     while True:
         found = drawn(page)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..files.names import FORMATS
+from ..files.names import DERIVED, FORMATS
 from ..inference.runtimes.packages import RUNTIMES
 from .arguments import add_window, checked_window
 
@@ -55,10 +55,10 @@ def run(options: argparse.Namespace) -> int:
     window = checked_window(options)
     if options.key_frames is not None and options.key_frames < 1:
         raise UsageError(f"--key-frames is {options.key_frames}; at least 1 is needed.")
-    if options.key_frames is not None and options.format not in ("png", "seg"):
+    if options.key_frames is not None and options.format not in ("png", *DERIVED):
         raise UsageError(
             f"--key-frames cannot be written as {options.format}: a stack of some frames would not tell which; use "
-            "--format png or seg."
+            f"--format png, {' or '.join(DERIVED)}."
         )
     output = Path(options.output)
     if output.exists() and not output.is_dir():

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import CASRError, DataError
 from ..files.inputs import Inputs
-from ..files.names import as_text
+from ..files.names import DERIVED, as_text
 from ..network.weights import sha256
 from .bundle import expected_error
 from .filerecord import FileRecord
@@ -160,7 +160,7 @@ class RunReport:
 
     def wrote(self, item: dict[str, Any], kind: str, path: Path) -> None:
         """Note a result of a frame, or the stack that its file ends with."""
-        stack = kind == "mask" and path.suffix != ".png"
+        stack = kind in ("mask", *DERIVED.values()) and path.suffix != ".png"
         self._outputs[self.record.key(path)] = {
             "input": as_text(item["path"]),
             "kind": kind,

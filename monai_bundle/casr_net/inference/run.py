@@ -117,7 +117,7 @@ def _missing(items: Sequence[dict[str, Any]], writer: ResultWriter, report: RunR
         raise DataError(f"{otherwise}; --overwrite replaces it.")
     writer.check_kept(items)
     needed = writer.paths(items[0]).keys()
-    if writer.stacked and "mask" not in existing[0]:
+    if writer.stacked and writer.main not in existing[0]:
         return list(items)  # a stack needs all of its frames
     return [item for item, places in zip(items, existing, strict=True) if places.keys() != needed]
 

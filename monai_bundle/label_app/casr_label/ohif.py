@@ -27,8 +27,8 @@ NO_PACS = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="co
 <title>OHIF needs a PACS</title>
 <body style="font-family: sans-serif; max-width: 36em; margin: 4em auto; padding: 0 1em"><h1>OHIF needs a PACS</h1>
 <p>This server's images come from a folder. OHIF shows what a PACS holds, and reads nothing else.</p>
-<p><a href="/">The page of this server</a> shows the images of the folder. To use OHIF, start the server with the address
-of a DICOMweb server in place of the folder: <code>make label STUDIES=http://127.0.0.1:8042/dicom-web</code>.</p>
+<p><a href="/">The page of this server</a> shows the images of the folder. To use OHIF, start the server with the
+address of a DICOMweb server in place of the folder: <code>make label STUDIES=http://127.0.0.1:8042/dicom-web</code>.</p>
 </body></html>"""
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
@@ -110,7 +110,8 @@ def _policy(page: str) -> str:
     """Nothing comes from elsewhere; of scripts inside the page only those that stand there now. The viewer sets styles,
     runs WebAssembly and its workers, and makes pictures and data of its own (Content Security Policy Level 3)."""
     scripts = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in _INLINE.findall(page)
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in _INLINE.findall(page)
     )
     return (
         f"default-src 'self'; script-src 'self' 'wasm-unsafe-eval' {scripts}; style-src 'self' 'unsafe-inline'; "

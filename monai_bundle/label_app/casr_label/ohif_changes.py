@@ -1,8 +1,8 @@
 """What is changed in the OHIF 3.10.0-beta.5 that MONAI Label 0.8.5 brings, so that its panel works with angiograms.
 
-As it comes, its mode takes CT and MR only, its protocol wants volumes, its panel asks port 8000 for the series, and drops
-masks of what is no volume: an angiogram is a stack of frames. It asks the internet for its font, too, and breaks down when
-a segmentation of a projection is opened.
+As it comes, its mode takes CT and MR only, its protocol wants volumes, its panel asks port 8000 for the series, and
+drops masks of what is no volume: an angiogram is a stack of frames. It asks the internet for its font, too, and breaks
+down when a segmentation of a projection is opened.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ async function casrFill(panel, response, masks, mapping) {
   if (instances.length > 1) start = instances.findIndex(isOne);
   else if (/^\\d+$/.test(String(asked))) start = Number(asked);
   else if (count !== imageIds.length) {
-    throw new Error('The answer has ' + count + ' frames, the image ' + imageIds.length + '; choose frame "all" or a number.');
+    const said = 'The answer has ' + count + ' frames, the image ' + imageIds.length;
+    throw new Error(said + '; choose frame "all" or a number.');
   }
   const labelmap = id => segmentationService.getSegmentation(id)?.representationData?.Labelmap;
   const cached = id => dist_esm.cache.getImage(id);
@@ -75,7 +76,8 @@ async function casrFill(panel, response, masks, mapping) {
   const id = isOf('1') ? '1' : displaySet.displaySetInstanceUID;
   if (!isOf(id)) {
     const segments = panel.state.info.initialSegs;
-    await segmentationService.createLabelmapForDisplaySet(displaySet, { segmentationId: id, segments, label: 'Segmentations' });
+    const options = { segmentationId: id, segments, label: 'Segmentations' };
+    await segmentationService.createLabelmapForDisplaySet(displaySet, options);
   }
   for (const one of labelmap(id).imageIds) {
     const target = cached(one);
@@ -101,17 +103,18 @@ _FILL = """\
           await casrFill(this, response, data, modelToSegMapping);
         } catch (error) {
           console.error(error);
-          this.notification.show({ title: 'MONAI Label', message: String(error.message), type: 'error', duration: 10000 });
+          const message = String(error.message);
+          this.notification.show({ title: 'MONAI Label', message, type: 'error', duration: 10000 });
         }
 """
 
-_LINK = """}, "Options / Configurations"), /*#__PURE__*/react.createElement("br", null), /*#__PURE__*/react.createElement("a", {
+_LINK = """}, "Options / Configurations"), react.createElement("br", null), react.createElement("a", {
       href: "/",
       onClick: event => {
         event.preventDefault();
         window.open(casrPage(this.getActiveViewportInfo()), 'casr');
       }
-    }, "Correct and store"), /*#__PURE__*/react.createElement("hr", {
+    }, "Correct and store"), react.createElement("hr", {
 """
 
 _SEG = """\
