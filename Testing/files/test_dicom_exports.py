@@ -150,9 +150,9 @@ def test_state_draws_the_outline_over_each_frame(cine: Path, tmp_path: Path) -> 
         again = np.zeros((SIZE, SIZE), np.uint8)
         for line in one.GraphicObjectSequence:
             points = np.array(line.GraphicData).reshape(-1, 2)
-            assert len(points) == line.NumberOfGraphicPoints and 0 < points.min() and points.max() < SIZE
+            assert len(points) == line.NumberOfGraphicPoints and points.min() > 0 and points.max() < SIZE
             cv2.fillPoly(again, [(points - 0.5).astype(np.int32)], 1)
-        assert (again.T == masks[frame]).all()
+        assert (masks[frame] == again.T).all()
 
 
 def test_state_shows_what_the_file_shows(cine: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from makers.orthanc import ORTHANC, PLUGIN, Orthanc, free_port
 from makers.orthanc import REASON as NO_ORTHANC
 
 from casr_net.files.dicom import save_dicom
+from casr_net.files.dicom_derived import named_frames
 from casr_net.files.dicom_seg import parse_segmentation
 from casr_net.synthetic.dataset import write_dataset
 
@@ -201,6 +202,16 @@ def test_page_in_front_of_a_pacs(page: Page, orthanc: Orthanc, study: list[Path]
     (stored,) = segmentations(orthanc, tmp_path)
     assert stored.source_instance == image and stored.frames == [0]
     assert stored.masks.sum() == pixels and stored.masks[30, 115, 0], "what was drawn"
+    page.tab.click("#export-store")
+    page.says("The picture is stored in the PACS", "#saving")
+    (name,) = orthanc.instances("OT")
+    kept = pydicom.dcmread(orthanc.file(name, tmp_path / "kept.dcm"))
+    assert kept.SourceImageSequence[0].ReferencedSOPInstanceUID == image and kept.PhotometricInterpretation == "RGB"
+    with page.tab.expect_download() as download:
+        page.tab.click("#export-gsps")
+    assert download.value.suggested_filename == f"{image}_presentation.dcm"
+    state = pydicom.dcmread(download.value.path())
+    assert state.Modality == "PR" and state.StudyInstanceUID == kept.StudyInstanceUID
     link = page.tab.get_attribute("#ohif", "href")
     assert link == f"/ohif/monai-label?StudyInstanceUIDs={pydicom.dcmread(study[0]).StudyInstanceUID}"
     page.tab.context.clear_cookies()  # as after its end
@@ -257,11 +268,39 @@ def _middle(tab: Any) -> tuple[float, float]:
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
+@with_pacs
+def test_exports_of_a_label(served: Server, study: list[Path], tmp_path: Path) -> None:
+    image = uid(study[1])
+    answer = served.get(f"/page/export?image={image}")
+    assert answer.status == 404 and "has no final label" in answer.detail
+    assert served.infer(image, frame=2, save_label=True, label_tag="final").status == 200
+    for kind, modality in (("sc", "OT"), ("gsps", "PR"), ("seg", "SEG")):
+        answer = served.get(f"/page/export?image={image}&format={kind}")
+        assert answer.status == 200 and answer.headers["content-type"] == "application/dicom", answer.body
+        (tmp_path / "x.dcm").write_bytes(answer.body)
+        made = pydicom.dcmread(tmp_path / "x.dcm")
+        assert made.Modality == modality and (kind == "seg" or named_frames(tmp_path / "x.dcm") == [2])
+    assert served.get(f"/page/export?image={image}&format=png").status in (400, 422)
+    assert served.get("/page/export?image=1.2.3").status == 404
+
+
+def test_exports_need_a_dicom_image(server: Server) -> None:
+    answer = server.get("/page/export?image=grey")
+    assert answer.status == 400 and "is no DICOM file" in answer.detail
+    answer = server.request("POST", "/page/export?image=grey")
+    assert answer.status == 400 and "there is no PACS" in answer.detail
+
+
 @in_browser
 @with_pacs
-def test_ohif_stays_when_a_segmentation_is_opened(page: Page, served: Server, study: list[Path]) -> None:
-    """One of a projection, which it cannot show; as it comes from MONAI Label, the whole window becomes black."""
-    assert served.infer(uid(study[0]), frame=0, save_label=True, label_tag="final").status == 200
+def test_ohif_shows_the_picture_and_survives_the_segmentation(
+    page: Page, served: Server, study: list[Path], tmp_path: Path
+) -> None:
+    """A segmentation of a projection it cannot show: as it comes from MONAI Label, the whole window becomes black. The
+    Secondary Capture it can."""
+    image = uid(study[0])
+    assert served.infer(image, frame="all", save_label=True, label_tag="final").status == 200
+    assert served.request("POST", f"/page/export?image={image}").status == 200
     header = pydicom.dcmread(study[0], stop_before_pixels=True)
     page.log_in(TOKEN, f"/ohif/viewer?StudyInstanceUIDs={header.StudyInstanceUID}")
     page.tab.wait_for_selector("canvas")
@@ -269,4 +308,15 @@ def test_ohif_stays_when_a_segmentation_is_opened(page: Page, served: Server, st
     one.dblclick()
     time.sleep(1)
     assert page.tab.locator("canvas").count() == 1 and one.is_visible()
+    picture = page.tab.locator("[data-cy=study-browser-thumbnail]:has-text('contour')")
+    picture.last.dblclick()
+    end, green = time.monotonic() + 30, 0
+    while green < 100 and time.monotonic() < end:
+        shot = cv2.imdecode(np.frombuffer(page.tab.locator("canvas").screenshot(), np.uint8), cv2.IMREAD_COLOR)
+        green = int(((shot[..., 1] > 200) & (shot[..., 0] < 90) & (shot[..., 2] < 90)).sum())
+        page.tab.mouse.move(*_middle(page.tab))
+        page.tab.mouse.wheel(0, 100)  # its first frame may show no vessel
+        time.sleep(0.5)
+    assert green >= 100
+    page.tab.screenshot(path=tmp_path / "picture.png")  # to be looked at
     assert page.faults == []

@@ -140,6 +140,14 @@ class PACSDatastore(CASRDatastore):
                 raise PACSError(f"label of {instance!r}: kept here and to be sent again later. {error}") from error
         return instance
 
+    def store_beside(self, made: Dataset) -> None:
+        """Store an object that is derived from an image, and is no label.
+
+        Raises:
+            PACSError: when the PACS does not take it.
+        """
+        self._archive.store(made)
+
     # The PACS
 
     def _send(self, instance: str) -> None:

@@ -148,7 +148,7 @@ class Workbench:
                 "drafts": {frame: draft.revision for frame, draft in drafts.items()},
                 "proposed": self.proposals.frames(place.folder, source), "curve": self._has_curve(place, source),
                 "final": {"frames": label.frames, "stamp": self.stamp(place)} if label else None,
-                "study": self._study(place), "warnings": source.warnings,
+                "study": self._study(place), "dicom": source.format == "dicom", "warnings": source.warnings,
             }  # fmt: skip
 
     def _study(self, place: Place) -> str | None:

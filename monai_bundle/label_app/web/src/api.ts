@@ -107,6 +107,7 @@ export interface Described {
   proposed: number[];
   final: { frames: number[]; stamp: string } | null;
   study?: string | null; // of an image of a PACS
+  dicom?: boolean; // whether objects for other viewers can be derived from it
   warnings: string[];
 }
 

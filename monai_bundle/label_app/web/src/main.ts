@@ -4,6 +4,7 @@ import { form, json, offline, query, ServerError, words, type Described, type So
 import { markCurve, showCurve } from "./curve";
 import { click, get, make } from "./dom";
 import { Editor } from "./editor";
+import { bindExports, showExports } from "./exports";
 import { bind } from "./keys";
 import { drop, type Kept } from "./keep";
 import type { Layer, Settings } from "./layer";
@@ -67,6 +68,7 @@ function describe(): void {
     ["discard", !!layer], ["copy", !!layer && !!said && frame + 1 < said.frames],
   ];
   for (const [id, enabled] of buttons) get<HTMLButtonElement>(id).disabled = !enabled;
+  if (opened) showExports(opened.source, opened.said);
   input("threshold").disabled = input("refine").disabled = !layer?.levels;
   if (layer) {
     input("threshold").value = String(layer.settings.threshold);
@@ -441,6 +443,7 @@ click("window-reset", () => {
   resetWindow();
   rewindow().catch(fault);
 });
+bindExports(tried, tell);
 click("help-open", () => get<HTMLDialogElement>("help").showModal());
 click("score", () => tried(async () => {
   await json("POST", "/scoring/tta", {});
