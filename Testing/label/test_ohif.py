@@ -191,7 +191,7 @@ def test_page_in_front_of_a_pacs(page: Page, orthanc: Orthanc, study: list[Path]
     page.log_in("this-is-not-the-token").says("This is not the token.", "[role=alert]")
     page.tab.fill("input[type=password]", TOKEN)
     page.tab.click("button")
-    page.says("3 images, 0 final", "#count")
+    page.says("3 images", "#count")
     image = uid(study[2])
     page.open(image, ", proposal")
     page.draw((0.1, 0.9), (0.4, 0.9))
@@ -304,12 +304,12 @@ def test_ohif_shows_the_picture_and_survives_the_segmentation(
     header = pydicom.dcmread(study[0], stop_before_pixels=True)
     page.log_in(TOKEN, f"/ohif/viewer?StudyInstanceUIDs={header.StudyInstanceUID}")
     page.tab.wait_for_selector("canvas")
-    one = page.tab.locator("[data-cy=study-browser-thumbnail-no-image]").first
+    page.tab.click("text=Confirm and Hide")
+    one = page.tab.locator("[data-cy^=study-browser-thumbnail]:has-text('SEG')").first
     one.dblclick()
     time.sleep(1)
     assert page.tab.locator("canvas").count() == 1 and one.is_visible()
-    picture = page.tab.locator("[data-cy=study-browser-thumbnail]:has-text('contour')")
-    picture.last.dblclick()
+    page.tab.locator("[data-cy^=study-browser-thumbnail]:has-text('OT')").last.dblclick()
     end, green = time.monotonic() + 30, 0
     while green < 100 and time.monotonic() < end:
         shot = cv2.imdecode(np.frombuffer(page.tab.locator("canvas").screenshot(), np.uint8), cv2.IMREAD_COLOR)
