@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jsonschema
 import numpy as np
 import pydicom
 import pytest
@@ -18,6 +19,7 @@ from PIL import Image
 from pydicom.uid import generate_uid
 
 from casr_net.cli import main
+from casr_net.files.dicom_derived import named_frames
 from casr_net.files.dicom_seg import parse_segmentation
 from casr_net.files.inputs import find_inputs
 from casr_net.files.results import ResultWriter
@@ -26,7 +28,7 @@ from casr_net.inference.run import wanted_items
 from casr_net.network.weights import sha256
 
 from .conftest import files, record
-from .test_runs import interrupt_at
+from .test_runs import SCHEMA, interrupt_at
 
 FRAMES, ROWS, COLUMNS = 11, 97, 121  # an odd number of pixels: in packed bits, frames share bytes
 
@@ -248,6 +250,19 @@ def test_another_choice_of_frames_is_no_result_of_this_run(segment, cine: Path, 
     assert (output / "run1_mask.dcm").read_bytes() == before
     assert segment(cine, options=("--format", "seg", "--overwrite"))[0] == 0
     assert parse_segmentation(output / "run1_mask.dcm").frames == [2, 7]
+
+
+@pytest.mark.parametrize(("format", "kind"), [("sc", "capture"), ("gsps", "presentation")])
+def test_objects_for_viewers_that_show_no_segmentation(segment, cine: Path, format: str, kind: str, capsys) -> None:
+    code, output = segment(cine, options=("--format", format))
+    file = output / f"run1_{kind}.dcm"
+    assert code == 0 and named_frames(file) == list(range(FRAMES))
+    content = json.loads((output / "run.json").read_text())
+    assert [one["kind"] for one in content["outputs"].values()] == [kind]
+    jsonschema.validate(content, SCHEMA)
+    before = file.read_bytes()
+    assert segment(cine, options=("--format", format))[0] == 0 and file.read_bytes() == before
+    assert segment(output, options=("--format", format))[0] == 1, "a result is no input"
 
 
 def test_what_cannot_be_a_source_is_refused_before_any_work(
