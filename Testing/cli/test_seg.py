@@ -262,7 +262,8 @@ def test_objects_for_viewers_that_show_no_segmentation(segment, cine: Path, form
     jsonschema.validate(content, SCHEMA)
     before = file.read_bytes()
     assert segment(cine, options=("--format", format))[0] == 0 and file.read_bytes() == before
-    assert segment(output, options=("--format", format))[0] == 1, "a result is no input"
+    assert segment(output, options=("--format", format))[0] == 2
+    assert "holds no images (passed over: 1 files)" in capsys.readouterr().err, "a result is no input"
 
 
 def test_what_cannot_be_a_source_is_refused_before_any_work(

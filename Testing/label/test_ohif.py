@@ -256,6 +256,9 @@ def test_ohif_finds_draws_and_scrolls(page: Page, served: Server, study: list[Pa
     thumbnails.nth(0).dblclick()
     assert overlap(page, proposed(served, uid(study[0]), 3)) > NEARLY_ALL, "the first one kept its mask"
     tab.screenshot(path=tmp_path / "ohif.png")  # to be looked at
+    tab.route("**/infer/**", lambda route: route.fulfill(status=400, json={"detail": "frame is 9; expected 0 to 3."}))
+    run.click()
+    page.says("frame is 9; expected 0 to 3.", "body")  # the server's reason
     with tab.context.expect_page() as opened:
         tab.click("text=Correct and store")
     opened.value.wait_for_selector("#title:has-text(', frame 4 of 4')")
