@@ -147,6 +147,11 @@ def uid(file: Path) -> str:
     return str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID)
 
 
+def title_of(file: Path) -> str:
+    data = pydicom.dcmread(file, stop_before_pixels=True)
+    return f"{data.PatientID}, {data.SeriesDescription}, no. {data.InstanceNumber}"
+
+
 def drawn(page: Page) -> np.ndarray:
     """What of OHIF's viewport has the colour of the segment, bool (SIZE, SIZE)."""
     canvas = page.tab.locator("canvas")
@@ -192,13 +197,14 @@ def test_page_in_front_of_a_pacs(page: Page, orthanc: Orthanc, study: list[Path]
     page.tab.fill("input[type=password]", TOKEN)
     page.tab.click("button")
     page.says("3 images", "#count")
-    image = uid(study[2])
-    page.open(image, ", proposal")
+    image, title = uid(study[2]), title_of(study[2])
+    assert title.count(", ") == 2, "people know it by patient, series and number, not by its UID"
+    page.open(title, ", proposal")
     page.draw((0.1, 0.9), (0.4, 0.9))
     page.saved()
     pixels = page.pixels()
     page.tab.click("#accept")
-    page.says("Final label stored", "#saving").says(f"{image}, final")
+    page.says("Final label stored", "#saving").says(f"{title}, final")
     (stored,) = segmentations(orthanc, tmp_path)
     assert stored.source_instance == image and stored.frames == [0]
     assert stored.masks.sum() == pixels and stored.masks[30, 115, 0], "what was drawn"
@@ -214,12 +220,13 @@ def test_page_in_front_of_a_pacs(page: Page, orthanc: Orthanc, study: list[Path]
     assert state.Modality == "PR" and state.StudyInstanceUID == kept.StudyInstanceUID
     link = page.tab.get_attribute("#ohif", "href")
     assert link == f"/ohif/monai-label?StudyInstanceUIDs={pydicom.dcmread(study[0]).StudyInstanceUID}"
+    page.tab.screenshot(path=tmp_path / "page.png")  # to be looked at
     page.tab.context.clear_cookies()  # as after its end
     page.tab.click("#next")
     page.tab.wait_for_selector("input[type=password]")
     page.tab.fill("input[type=password]", TOKEN)
     page.tab.click("button")
-    page.says(f"{image}, final")  # what was open is open again
+    page.says(f"{title}, final")  # what was open is open again
     assert page.faults == []
 
 

@@ -105,6 +105,11 @@ class PACSDatastore(CASRDatastore):
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         return super().get_label_uri(self._here_or_found(label_id), label_tag)
 
+    def title(self, image_id: str) -> str:
+        """What people call an image, as far as the PACS tells; else its id."""
+        found = self._catalogue.images.get(image_id)
+        return (found.title if found else "") or image_id
+
     # Writing
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:

@@ -90,6 +90,7 @@ export async function maskBlob(mask: Uint8Array, columns: number, rows: number):
 
 export interface Listed {
   id: string;
+  title: string; // for people; of an image of a PACS its id is a UID
   state: "new" | "proposed" | "corrected" | "final";
   score: number | null;
   frames: number | null;
@@ -97,6 +98,7 @@ export interface Listed {
 
 export interface Described {
   id: string | null;
+  title: string | null;
   frames: number;
   columns: number;
   rows: number;

@@ -90,13 +90,14 @@ const preset = (): Settings => ({ threshold: 0.5, refine: true });
 
 const list = new ImageList((id) => void tried(() => open({ image: id, name: id })));
 
-async function open(source: Source, at?: number): Promise<void> {
+async function open(wanted: Source, at?: number): Promise<void> {
   const mine = ++turn;
   editor.settle();
   player.stop();
   await opened?.saver.flush();
-  const said = await json<Described>("GET", `/page/image?${query(source)}`);
+  const said = await json<Described>("GET", `/page/image?${query(wanted)}`);
   if (mine !== turn) return;
+  const source = { ...wanted, name: said.title ?? wanted.name };
   opened?.close();
   layer = null;
   opened = new Opened(source, said, list.studies, preset(), {
