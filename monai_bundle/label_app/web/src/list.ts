@@ -92,7 +92,6 @@ export class ImageList {
     picture.src = `/page/thumbnail?${new URLSearchParams({ image: id })}`;
     const text = make("span");
     const name = make("span", title, "name");
-    name.style.display = "block";
     name.title = id;
     text.append(name, make("span", "", "state"), make("span", "", "facts quiet"));
     button.append(picture, text);
