@@ -102,7 +102,7 @@ class DICOMwebArchive:
             return [
                 Series(
                     str(one.StudyInstanceUID), str(one.SeriesInstanceUID), _count(one), text(one, "PatientID"),
-                    text(one, "SeriesDescription") or " ".join(filter(None, ["series", text(one, "SeriesNumber")])),
+                    text(one, "SeriesDescription") or _numbered("series", text(one, "SeriesNumber")),
                 )
                 for one in found
             ]  # fmt: skip
@@ -205,8 +205,12 @@ def write_received(path: Path, data: Dataset) -> None:
 
 
 def _title(series: Series, instance: Dataset) -> str:
-    number = text(instance, "InstanceNumber")
-    return ", ".join(filter(None, [series.patient, series.description, number and f"no. {number}"]))
+    number = _numbered("no.", text(instance, "InstanceNumber"))
+    return ", ".join(filter(None, [series.patient, series.description, number]))
+
+
+def _numbered(word: str, number: str) -> str:
+    return f"{word} {number}" if number else ""
 
 
 def _count(series: Dataset) -> int | None:
