@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jsonschema
 import numpy as np
 import pydicom
 import pytest
@@ -18,6 +19,7 @@ from PIL import Image
 from pydicom.uid import generate_uid
 
 from casr_net.cli import main
+from casr_net.files.dicom_derived import named_frames
 from casr_net.files.dicom_seg import parse_segmentation
 from casr_net.files.inputs import find_inputs
 from casr_net.files.results import ResultWriter
@@ -26,7 +28,7 @@ from casr_net.inference.run import wanted_items
 from casr_net.network.weights import sha256
 
 from .conftest import files, record
-from .test_runs import interrupt_at
+from .test_runs import SCHEMA, interrupt_at
 
 FRAMES, ROWS, COLUMNS = 11, 97, 121  # an odd number of pixels: in packed bits, frames share bytes
 
@@ -250,6 +252,20 @@ def test_another_choice_of_frames_is_no_result_of_this_run(segment, cine: Path, 
     assert parse_segmentation(output / "run1_mask.dcm").frames == [2, 7]
 
 
+@pytest.mark.parametrize(("format", "kind"), [("sc", "capture"), ("gsps", "presentation")])
+def test_objects_for_viewers_that_show_no_segmentation(segment, cine: Path, format: str, kind: str, capsys) -> None:
+    code, output = segment(cine, options=("--format", format))
+    file = output / f"run1_{kind}.dcm"
+    assert code == 0 and named_frames(file) == list(range(FRAMES))
+    content = json.loads((output / "run.json").read_text())
+    assert [one["kind"] for one in content["outputs"].values()] == [kind]
+    jsonschema.validate(content, SCHEMA)
+    before = file.read_bytes()
+    assert segment(cine, options=("--format", format))[0] == 0 and file.read_bytes() == before
+    assert segment(output, options=("--format", format))[0] == 2
+    assert "holds no images (passed over: 1 files)" in capsys.readouterr().err, "a result is no input"
+
+
 def test_what_cannot_be_a_source_is_refused_before_any_work(
     segment, png: Path, cine: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
@@ -263,7 +279,7 @@ def test_what_cannot_be_a_source_is_refused_before_any_work(
     code, output = segment(cine.parent, options=("--format", "seg"))
     lines = capsys.readouterr().err.splitlines()
     assert code == 1 and len(seen) == FRAMES and files(output) == ["run.json", "run1_mask.dcm"]
-    assert f"{png}: a DICOM Segmentation (format seg) needs a DICOM image; this is none." in lines
+    assert f"{png}: the format seg needs a DICOM image; this is none." in lines
     missing = "has no SeriesInstanceUID and no StudyInstanceUID; what is derived from an image names it by them."
     assert f"{nameless}: {missing}" in lines
     assert any(line.startswith(f"{short}: NumberOfFrames states 2, but there are more frames") for line in lines)

@@ -17,14 +17,23 @@ SECONDS = 60_000
 """Milliseconds that anything may take; a busy machine is slow."""
 
 
+WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
+"""Arguments for WebGL in software."""
+
+
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """The browser, in software."""
+def chromium(*arguments: str) -> Iterator[Any]:
+    """The browser, in software.
+
+    Args:
+        arguments: in place of the one that leaves the graphics card out.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info"]
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--enable-precise-memory-info", *(arguments or ("--disable-gpu",))],
         )
         yield browser
         browser.close()
@@ -45,7 +54,15 @@ class Page:
         self.tab.on("pageerror", lambda error: self.faults.append(str(error)))
         self.elsewhere: list[str] = []
         own = f"http://127.0.0.1:{server.port}/"
-        self.tab.on("request", lambda one: None if one.url.startswith(own) else self.elsewhere.append(one.url))
+        inside = (own, "blob:", "data:")
+        self.tab.on("request", lambda one: None if one.url.startswith(inside) else self.elsewhere.append(one.url))
+
+    def log_in(self, token: str, path: str = "/") -> Page:
+        """Open a path of the server, and fill the form that comes first."""
+        self.tab.goto(f"http://127.0.0.1:{self.server.port}{path}")
+        self.tab.fill("input[type=password]", token)
+        self.tab.click("button")
+        return self
 
     def load(self) -> Page:
         self.tab.goto(f"http://127.0.0.1:{self.server.port}/")

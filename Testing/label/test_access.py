@@ -175,7 +175,12 @@ def test_browser_logs_in_by_a_form(guarded: Server) -> None:
     assert done.status == 303 and done.headers["location"] == "/ohif/"
     cookie, *attributes = [part.strip() for part in done.headers["set-cookie"].split(";")]
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(attributes) and TOKEN not in cookie
-    assert guarded.request("GET", "/ohif/", headers={**nobody, "Cookie": f"x=y; {cookie}"}).status == 200
+    there = guarded.request("GET", "/ohif/", headers={**nobody, "Cookie": f"x=y; {cookie}"})
+    assert there.status == 404 and b"OHIF needs a PACS" in there.body, "in front of a folder"
+    wanted = "/ohif/viewer?StudyInstanceUIDs=1.2&x=%C3%A4"
+    page = guarded.request("GET", wanted, headers={**nobody, "Accept": "text/html"})
+    done = guarded.request("POST", page.headers["location"], urlencode({"token": TOKEN}).encode(), FORM, headers=nobody)
+    assert done.status == 303 and done.headers["location"] == wanted, "the study that was asked for"
     assert guarded.request("GET", "/info/", headers={**nobody, "Cookie": f"{cookie}0"}).status == 401
     first = guarded.request("GET", "/", headers={**nobody, "Accept": "text/html"})
     assert first.status == 303 and first.headers["location"] == "/login?next=/"

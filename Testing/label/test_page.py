@@ -227,7 +227,8 @@ def test_page_in_front_of_a_pacs(start: Callable[..., Server], tmp_path: Path) -
     try:
         one = start(pacs.url, "--state", str(tmp_path / "state"))
         (uid,) = pacs.headers
-        assert one.get("/page/images").json["images"] == [{"id": uid, "state": "new", "score": None, "frames": None}]
+        (image,) = one.get("/page/images").json["images"]
+        assert image == {"id": uid, "title": uid, "state": "new", "score": None, "frames": None}, "told nothing else"
         said = one.get(f"/page/image?image={uid}").json
         assert said["frames"] == 3 and said["columns"] == 128 and said["rate"] == 30
         assert one.get("/page/images").json["images"][0]["frames"] == 3, "known as soon as it was fetched"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError, UsageError
 from ..files.atomic import write_atomically
 from ..files.images import read_angiogram
-from ..files.names import curve_name
+from ..files.names import DERIVED, curve_name
 from ..files.results import ResultWriter
 from ..inference.origin import fingerprint
 from ..inference.record import RunReport
@@ -58,10 +58,10 @@ class KeyFrameSelection:
         device: str = "auto",
         **overrides: Any,
     ) -> None:
-        if count is not None and writer.stacked and writer.format != "seg":
+        if count is not None and writer.stacked and writer.format not in DERIVED:
             raise UsageError(
                 f"key frames cannot be written as {writer.format}: a stack of some frames would not tell which; use "
-                "the format png, or seg."
+                f"the format png, {' or '.join(DERIVED)}."
             )
         self.count, self.writer = count, writer
         self.progress: Callable[[str, int, int], object] = lambda path, done, total: None

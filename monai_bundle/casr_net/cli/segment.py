@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..files.names import FORMATS, OVERLAYS
+from ..files.names import DERIVED, FORMATS, OVERLAYS
 from ..inference.runtimes.packages import RUNTIMES
 from .arguments import add_network, add_output, add_window, checked_window
 
@@ -62,10 +62,10 @@ def run(options: argparse.Namespace) -> int:
     window = checked_window(options)
     if options.key_frames is not None and options.key_frames < 1:
         raise UsageError(f"--key-frames is {options.key_frames}; at least 1 is needed.")
-    if options.key_frames is not None and options.format not in ("png", "seg"):
+    if options.key_frames is not None and options.format not in ("png", *DERIVED):
         raise UsageError(
             f"--key-frames cannot be written as {options.format}: a stack of some frames would not tell which; use "
-            "--format png or seg."
+            f"--format png, {' or '.join(DERIVED)}."
         )
     if options.key_frames is not None and options.overlay in ("video", "animation"):
         raise UsageError("--key-frames cannot be shown as a cine, which needs every frame; use --overlay sheet.")

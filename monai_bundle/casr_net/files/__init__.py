@@ -6,6 +6,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "dicom_capture": ["write_capture"],
+        "dicom_presentation": ["write_presentation"],
         "dicom_seg": ["make_segmentation", "write_segmentation"],
         "images": ["Angiogram", "read_angiogram"],
         "inputs": ["find_inputs"],

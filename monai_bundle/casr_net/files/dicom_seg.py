@@ -10,29 +10,25 @@ Libraries such as highdicom (0.28) refuse several frames without Frame of Refere
 
 from __future__ import annotations
 
-import datetime
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import generate_uid
 
-from ..errors import DataError, UsageError
-from .dicom import save_dicom, set_encoding
-from .dicom_derived import code, copy_patient, identity_of, item, quiet, reference
+from ..errors import UsageError
+from .dicom import save_dicom
+from .dicom_derived import check_masks, code, identity_of, item, new_object, quiet, reference, source_image
 from .dicom_frames import read_header
-from .digest import sha256
-from .kinds import kind_of
-from .pixeldata.header import number, text
+from .pixeldata.header import text
 from .segmentations import SEGMENTATION_STORAGE, DicomSegmentation, parse_segmentation
 
 __all__ = [
     "SEGMENTATION_STORAGE",
     "DicomSegmentation",
-    "check_source",
     "make_segmentation",
     "parse_segmentation",
     "write_segmentation",
@@ -101,24 +97,6 @@ def write_segmentation(
         file.write(b"\0" * (length % 2))
 
 
-def check_source(path: Path, frames: Sequence[int]) -> None:
-    """Look whether a Segmentation can be made of frames of a file, counted from 0.
-
-    Raises:
-        DataError: when it is no DICOM file, does not say which instance of which series and study it is, or states
-            fewer frames than it has: the others cannot be named.
-    """
-    if kind_of(path) != "dicom":
-        raise DataError(f"{path}: a DICOM Segmentation (format seg) needs a DICOM image; this is none.")
-    data, _ = read_header(path)
-    identity_of(data, str(path))
-    stated = number(path, data, "NumberOfFrames", 1)
-    if max(frames) >= stated:
-        raise DataError(
-            f"{path}: NumberOfFrames states {stated}, but there are more frames; a DICOM Segmentation cannot name them."
-        )
-
-
 def _described(
     source: Dataset | str | Path,
     masks: Mapping[int, np.ndarray],
@@ -131,11 +109,8 @@ def _described(
     data = source if isinstance(source, Dataset) else read_header(Path(source))[0]
     if algorithm not in ALGORITHM_TYPES:
         raise UsageError(f"algorithm is {algorithm!r}; known are {', '.join(ALGORITHM_TYPES)}.")
-    if not masks:
-        raise UsageError("no frame to store in a DICOM Segmentation.")
-    frames = sorted(masks)
     identity = identity_of(data, "image" if isinstance(source, Dataset) else str(source))
-    _check(data, identity, masks, frames)
+    frames = check_masks(data, identity, masks)
     with quiet():
         made = _head(data, identity, version, weights, description)
     made.SegmentSequence = [_segment(algorithm, made.SoftwareVersions)]
@@ -154,8 +129,7 @@ def _described(
     made.SharedFunctionalGroupsSequence = [
         item(SegmentIdentificationSequence=[item(ReferencedSegmentNumber=1)]),
     ]
-    numbered = text(data, "NumberOfFrames") != ""
-    made.PerFrameFunctionalGroupsSequence = [_frame(identity, frame, numbered) for frame in frames]
+    made.PerFrameFunctionalGroupsSequence = [_frame(data, identity, frame) for frame in frames]
     made.NumberOfFrames = len(frames)
     return made, frames
 
@@ -171,38 +145,11 @@ def _packed(masks: Mapping[int, np.ndarray], frames: Sequence[int]) -> Iterator[
         yield np.packbits(bits.reshape(-1), bitorder="little").tobytes()
 
 
-def _check(data: Dataset, identity: Mapping[str, str], masks: Mapping[int, np.ndarray], frames: Sequence[int]) -> None:
-    size, there = (int(data.Columns), int(data.Rows)), int(data.get("NumberOfFrames", 1) or 1)
-    name = f"image {identity['SOPInstanceUID']}"
-    if frames[0] < 0 or frames[-1] >= there:
-        wrong = frames[0] if frames[0] < 0 else frames[-1]
-        raise DataError(f"{name}: no frame {wrong} to store a mask for; it has {there}, counted from 0.")
-    for frame in frames:
-        if np.shape(masks[frame]) != size:
-            found = " x ".join(map(str, np.shape(masks[frame])))
-            raise DataError(
-                f"{name}: the mask of frame {frame} has {found} pixels; the image has {size[0]} x {size[1]}."
-            )
-
-
 def _head(
     data: Dataset, identity: Mapping[str, str], version: str, weights: str | Path | None, description: str
 ) -> Dataset:
     """Everything but segments, frames and pixels."""
-    from .. import __version__
-
-    now = datetime.datetime.now()
-    made = Dataset()
-    made.SpecificCharacterSet = "ISO_IR 192"
-    copy_patient(data, made)
-    made.SOPClassUID, made.SOPInstanceUID = SEGMENTATION_STORAGE, generate_uid()
-    made.SeriesInstanceUID, made.SeriesNumber, made.InstanceNumber = generate_uid(), 9000, 1
-    made.Modality, made.SeriesDescription = "SEG", description[:64]
-    made.SeriesDate = made.ContentDate = made.InstanceCreationDate = now.strftime("%Y%m%d")
-    made.SeriesTime = made.ContentTime = made.InstanceCreationTime = now.strftime("%H%M%S.%f")
-    made.Manufacturer, made.ManufacturerModelName = "CASR-Net", "CASR-Net"
-    made.DeviceSerialNumber = "0" if weights is None else sha256(weights)[:16]
-    made.SoftwareVersions = version or __version__
+    made = new_object(data, identity, SEGMENTATION_STORAGE, "SEG", 9000, version, weights, description)
     made.ImageType, made.ContentLabel = ["DERIVED", "PRIMARY"], "CORONARY_ARTERY"
     made.ContentDescription, made.ContentCreatorName = description[:64], "CASR-Net"
     made.PatientOrientation = ""
@@ -215,11 +162,6 @@ def _head(
     made.ReferencedSeriesSequence = [
         item(SeriesInstanceUID=identity["SeriesInstanceUID"], ReferencedInstanceSequence=[reference(identity)])
     ]
-    made.file_meta = FileMetaDataset()
-    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
-    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    set_encoding(made)
     return made
 
 
@@ -240,14 +182,12 @@ def _segment(algorithm: str, version: str) -> Dataset:
     return segment
 
 
-def _frame(identity: Mapping[str, str], frame: int, numbered: bool) -> Dataset:
-    image = reference(
-        identity,
+def _frame(data: Dataset, identity: Mapping[str, str], frame: int) -> Dataset:
+    image = source_image(
+        data, identity, [frame],
         PurposeOfReferenceCodeSequence=[code("121322", "DCM", "Source image for image processing operation")],
         SpatialLocationsPreserved="YES",
-    )
-    if numbered:
-        image.ReferencedFrameNumber = frame + 1
+    )  # fmt: skip
     return item(
         FrameContentSequence=[item(DimensionIndexValues=[1, frame + 1], TemporalPositionIndex=frame + 1)],
         DerivationImageSequence=[

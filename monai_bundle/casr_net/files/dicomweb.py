@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian
 
 from ..errors import CASRError, DataError, shown
+from .pixeldata.header import text
 
 __all__ = ["DICOMwebArchive", "Instance", "PACSError", "Series", "complete_file_meta"]
 
@@ -37,20 +38,29 @@ class Series:
     Attributes:
         study, series: its UIDs.
         count: number of its instances, as the server states it; None where it does not.
+        patient, description: Patient ID, and Series Description, or else its number; empty where the server tells none.
     """
 
     study: str
     series: str
     count: int | None = None
+    patient: str = field(default="", compare=False)
+    description: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
 class Instance:
-    """Where an instance is, by its UIDs."""
+    """Where an instance is, by its UIDs.
+
+    Attributes:
+        study, series, instance: its UIDs.
+        title: what people call it: patient, series and number, as far as the server tells them; may be empty.
+    """
 
     study: str
     series: str
     instance: str
+    title: str = field(default="", compare=False)
 
 
 class DICOMwebArchive:
@@ -90,7 +100,11 @@ class DICOMwebArchive:
         with self._asking():
             found = [Dataset.from_json(item) for item in self._client.search_for_series(search_filters=dict(search))]
             return [
-                Series(str(one.StudyInstanceUID), str(one.SeriesInstanceUID), _count(one)) for one in found
+                Series(
+                    str(one.StudyInstanceUID), str(one.SeriesInstanceUID), _count(one), text(one, "PatientID"),
+                    text(one, "SeriesDescription") or _numbered("series", text(one, "SeriesNumber")),
+                )
+                for one in found
             ]  # fmt: skip
 
     def instances(self, series: Series) -> list[Instance]:
@@ -100,10 +114,12 @@ class DICOMwebArchive:
             PACSError: when there is no usable answer.
         """
         with self._asking():
-            found = self._client.search_for_instances(series.study, series.series)
-            return [
-                Instance(series.study, series.series, str(Dataset.from_json(item).SOPInstanceUID)) for item in found
+            found = [
+                Dataset.from_json(item) for item in self._client.search_for_instances(series.study, series.series)
             ]  # fmt: skip
+            return [
+                Instance(series.study, series.series, str(one.SOPInstanceUID), _title(series, one)) for one in found
+            ]
 
     def fetch(self, where: Instance) -> Dataset:
         """An instance, which the server converts to Explicit VR Little Endian where it has to (WADO-RS).
@@ -186,6 +202,15 @@ def write_received(path: Path, data: Dataset) -> None:
             data.save_as(path, enforce_file_format=True)
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: the received instance cannot be written: {shown(str(error), 100)}.") from error
+
+
+def _title(series: Series, instance: Dataset) -> str:
+    number = _numbered("no.", text(instance, "InstanceNumber"))
+    return ", ".join(filter(None, [series.patient, series.description, number]))
+
+
+def _numbered(word: str, number: str) -> str:
+    return f"{word} {number}" if number else ""
 
 
 def _count(series: Dataset) -> int | None:

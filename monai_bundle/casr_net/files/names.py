@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 __all__ = [
+    "DERIVED",
     "DICOM",
     "FORMATS",
     "KINDS",
@@ -31,10 +32,15 @@ VOLUME = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 DICOM = (".dcm", ".dicom", ".ima")
 
-FORMATS = {"png": "png", "nrrd": "nrrd", "mha": "mha", "nii.gz": "nii.gz", "seg": "dcm"}
-"""Of masks: name to ending, without the dot; "seg" is a DICOM Segmentation."""
+FORMATS = {"png": "png", "nrrd": "nrrd", "mha": "mha", "nii.gz": "nii.gz", "seg": "dcm", "sc": "dcm", "gsps": "dcm"}
+"""Of masks: name to ending, without the dot; the last three are DICOM objects."""
 
-KINDS = ("mask", "probability", "overlay")
+DERIVED = {"seg": "mask", "sc": "capture", "gsps": "presentation"}
+"""Formats that are DICOM objects, which name the frames of their source: to the kind of result, one of KINDS. "seg" is
+a Segmentation; for viewers that cannot show it "sc" is a Secondary Capture with the contour burned in, and "gsps" a
+Grayscale Softcopy Presentation State with it as graphic."""
+
+KINDS = ("mask", "probability", "overlay", "capture", "presentation")
 """What a result can be; the last part of its name before the ending."""
 
 OVERLAYS = ("frames", "video", "animation", "sheet")

@@ -14,7 +14,7 @@ from .atomic import write_atomically
 from .images import read_angiogram
 from .maps import write_map, write_png
 from .moving import COVERED, ENDINGS, require_video, sheet_frames, shrunk, write_animation, write_sheet, write_video
-from .names import FORMATS, OVERLAYS, result_name
+from .names import DERIVED, FORMATS, OVERLAYS, result_name
 from .overlay import draw_overlay
 from .rate import frame_rate
 from .stacks import Stack
@@ -27,19 +27,20 @@ class ResultWriter:
 
     PNG files hold one frame each, 8 bit, 0 or 255; frames of a cine get a number from 0 (``<name>_f0007_mask.png``).
     NRRD, MetaImage and NIfTI files hold one file's frames together, labels 0 and 1, on the source's grid with its
-    geometry. They are written once all frames are there: a stack that lacks some would look whole. So is a DICOM
-    Segmentation (``<name>_mask.dcm``), which names the frames of its source and may hold a part of them.
+    geometry. They are written once all frames are there: a stack that lacks some would look whole. So are the DICOM
+    objects of :data:`casr_net.files.names.DERIVED` (``<name>_mask.dcm``, ``_capture.dcm``, ``_presentation.dcm``),
+    which name the frames of their source and may hold a part of them.
 
     Args:
         output_dir: where to write; made when the first result is.
-        format: "png", "nrrd", "mha", "nii.gz" or "seg".
+        format: one of :data:`casr_net.files.names.FORMATS`.
         overlay: also the outline on the angiogram: "frames" or True for ``<name>_overlay.png``, one a frame; "video",
             "animation" or "sheet" for one ``<name>_overlay.webm``, ``.webp`` or ``.png`` a cine, which is written once
             all frames are there, as a stack is. An image of one frame gives a PNG.
         probability: also ``<name>_probability.png``, 0 to 255 for 0 to 1.
         overwrite: replace existing files; without it they are kept.
         window: of the run, which the angiogram under an overlay is shown with.
-        weights: file of the network's weights, which a DICOM Segmentation is marked with; None leaves the mark out.
+        weights: file of the network's weights, which a DICOM object is marked with; None leaves the mark out.
 
     Raises:
         UsageError: for an unknown format or overlay, or a video where PyAV is not installed.
@@ -70,13 +71,18 @@ class ResultWriter:
         self._frames: dict[str, list[int]] = {}
 
     @property
+    def main(self) -> str:
+        """Kind of the result that every frame leads to: "mask", or "capture" or "presentation"."""
+        return DERIVED.get(self.format, "mask")
+
+    @property
     def stacked(self) -> bool:
         """Whether one mask file holds all frames of its source."""
         return self.format != "png"
 
     def paths(self, item: dict[str, Any]) -> dict[str, Path]:
         """The files that one frame, as listed by :func:`casr_net.files.find_inputs`, leads to, by their kind."""
-        endings = {"mask": FORMATS[self.format]}
+        endings = {self.main: FORMATS[self.format]}
         endings |= {"probability": "png"} if self.probability else {}
         endings |= {"overlay": self._overlay_ending(item)} if self.overlay else {}
         whole = self.whole(item)
@@ -91,7 +97,7 @@ class ResultWriter:
     def whole(self, item: dict[str, Any]) -> set[str]:
         """Kinds of results of which one file holds all frames of the item's source."""
         moving = self.overlay in ENDINGS and item["frames"] > 1
-        return ({"mask"} if self.stacked else set()) | ({"overlay"} if moving else set())
+        return ({self.main} if self.stacked else set()) | ({"overlay"} if moving else set())
 
     def _overlay_ending(self, item: dict[str, Any]) -> str:
         return ENDINGS.get(self.overlay, "png") if item["frames"] > 1 else "png"
@@ -114,22 +120,22 @@ class ResultWriter:
 
         Raises:
             DataError: when the format cannot hold their masks: some frames of a cine in a stack that does not name its
-                frames, or a DICOM Segmentation of a file that cannot be its source.
+                frames, or a DICOM object of a file that cannot be its source.
         """
         path, frames = items[0]["path"], sorted(item["frame"] for item in items)
-        if self.format == "seg":
-            from .dicom_seg import check_source  # pydicom is slow to import, and not needed for other formats
+        if self.format in DERIVED:
+            from .dicom_derived import check_source  # pydicom is slow to import, and not needed for other formats
 
-            check_source(Path(path), frames)
+            check_source(Path(path), frames, self.format)
         elif self.stacked and len(frames) != items[0]["frames"]:
             raise DataError(
                 f"{path}: {len(frames)} of its {items[0]['frames']} frames are asked for; a stack as {self.format} "
-                "would not tell which. The formats png and seg do."
+                f"would not tell which. The formats png, {', '.join(DERIVED)} do."
             )
         self._frames[path] = frames
 
     def check_kept(self, items: Sequence[dict[str, Any]]) -> None:
-        """Look whether the DICOM Segmentation of a file, where there is one, holds the frames that are asked for.
+        """Look whether the DICOM object of a file, where there is one, holds the frames that are asked for.
 
         Args:
             items: of one file.
@@ -137,14 +143,10 @@ class ResultWriter:
         Raises:
             DataError: when it holds other ones, or cannot be read.
         """
-        path = self.paths(items[0])["mask"]
-        if self.format != "seg" or not _is_there(path):
+        path = self.paths(items[0])[self.main]
+        if self.format not in DERIVED or not _is_there(path):
             return
-        from .segmentations import SegmentationFrames
-
-        kept = SegmentationFrames(path)
-        kept.close()
-        frames = sorted({frame or 0 for _, frame in kept.places})
+        frames = _kept_frames(path, self.format)
         if frames != sorted(item["frame"] for item in items):
             raise DataError(
                 f"{path}: exists already and was kept, it holds {len(frames)} frames, and other ones than "
@@ -190,9 +192,9 @@ class ResultWriter:
 
         waiting = self.whole(item) & paths.keys()
         stack = self._gather(item, binary) if waiting else None
-        if "mask" in waiting:
+        if self.main in waiting:
             if stack is not None:
-                put("mask", lambda path: self._write_stack(path, item["path"], stack))
+                put(self.main, lambda path: self._write_stack(path, item["path"], stack))
         elif "mask" in paths:
             put("mask", lambda path: write_png(path, binary.T * 255))
         if "probability" in paths and probability is not None:
@@ -223,6 +225,14 @@ class ResultWriter:
             from .dicom_seg import write_segmentation
 
             write_segmentation(path, source, stack, weights=self.weights)
+        elif self.format == "sc":
+            from .dicom_capture import write_capture
+
+            write_capture(path, source, stack, window=self.window, weights=self.weights)
+        elif self.format == "gsps":
+            from .dicom_presentation import write_presentation
+
+            write_presentation(path, source, stack, window=self.window, weights=self.weights)
         else:
             write_map(path, stack.whole, read_angiogram(source, self.window).affine)
 
@@ -239,6 +249,19 @@ class ResultWriter:
         write = write_video if self.overlay == "video" else write_animation
         pictures = (draw_overlay(source.grey(frame).T, mask.T) for frame, mask in stack.items())
         write(path, pictures, frame_rate(source.header))
+
+
+def _kept_frames(path: Path, format: str) -> list[int]:
+    """Frames of its source, from 0, that a DICOM object names."""
+    if format == "seg":
+        from .segmentations import SegmentationFrames
+
+        kept = SegmentationFrames(path)
+        kept.close()
+        return sorted({frame or 0 for _, frame in kept.places})
+    from .dicom_derived import named_frames
+
+    return named_frames(path)
 
 
 def _is_there(path: Path) -> bool:

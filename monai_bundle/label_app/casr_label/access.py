@@ -157,7 +157,9 @@ class TokenGuard:
             await self._give_token(receive, send)
         elif not self._is_known(scope):
             if method == "GET" and "text/html" in (header(scope, b"accept") or ""):
-                target = f"/login?next={quote(path)}".encode()
+                query = scope.get("query_string", b"").decode("latin1")
+                wanted = f"{quote(path)}?{query}" if query else path  # OHIF is told by it what to open
+                target = f"/login?next={quote(wanted)}".encode()
                 await respond(send, 303, b"", "text/plain", (b"location", target))
             else:
                 challenge = (b"www-authenticate", b'Bearer realm="casr_label"')
@@ -217,7 +219,7 @@ async def _form(receive: Receive) -> dict[str, str]:
 def _own_path(target: str) -> str:
     """Where to go after the login: a path of this server, and never another one."""
     safe = target.startswith("/") and not target.startswith("//") and "\\" not in target
-    return quote(target, safe="/%") if safe and target.isprintable() else "/"
+    return quote(target, safe="/%?&=#") if safe and target.isprintable() else "/"
 
 
 def _page(target: str, fault: str) -> bytes:

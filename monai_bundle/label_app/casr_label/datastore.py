@@ -28,6 +28,10 @@ class CASRDatastore(IndexedFolder):
     """Images and labels that are checked before they are stored, and written under another name, synchronized to the
     disk and renamed."""
 
+    def title(self, image_id: str) -> str:
+        """What people call an image: its id, unless the store knows better."""
+        return image_id
+
     def label(self, image_id: str, label_tag: str) -> FrameLabel | None:
         """The stored label of an image, or None.
 

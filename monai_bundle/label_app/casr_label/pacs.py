@@ -105,6 +105,11 @@ class PACSDatastore(CASRDatastore):
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         return super().get_label_uri(self._here_or_found(label_id), label_tag)
 
+    def title(self, image_id: str) -> str:
+        """What people call an image, as far as the PACS tells; else its id."""
+        found = self._catalogue.images.get(image_id)
+        return (found.title if found else "") or image_id
+
     # Writing
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
@@ -139,6 +144,14 @@ class PACSDatastore(CASRDatastore):
             except PACSError as error:
                 raise PACSError(f"label of {instance!r}: kept here and to be sent again later. {error}") from error
         return instance
+
+    def store_beside(self, made: Dataset) -> None:
+        """Store an object that is derived from an image, and is no label.
+
+        Raises:
+            PACSError: when the PACS does not take it.
+        """
+        self._archive.store(made)
 
     # The PACS
 

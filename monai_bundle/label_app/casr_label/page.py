@@ -6,12 +6,11 @@ import hashlib
 import json
 import re
 import tempfile
-import threading
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, FastAPI, File, Form, Header, Query, UploadFile
+from fastapi import APIRouter, FastAPI, File, Form, Header, Query, Request, UploadFile
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 from starlette.routing import Route
@@ -20,8 +19,10 @@ from starlette.staticfiles import StaticFiles
 from casr_net.errors import DataError, UsageError
 
 from . import pictures
+from .bench import the_bench
+from .exports import router as exports
 from .requests import NotFoundError, checked_request
-from .workbench import Place, Workbench
+from .workbench import Place
 
 __all__ = ["POLICY", "add_page"]
 
@@ -47,29 +48,13 @@ class Acceptance(BaseModel):
     final: str = ""
 
 
-_benches: dict[int, Workbench] = {}
-_making = threading.Lock()
-
-
-def _bench() -> Workbench:
-    """That of the app; made when it is asked for the first time."""
-    from monailabel.interfaces.utils.app import app_instance
-
-    app = app_instance()
-    with _making:
-        found = _benches.get(id(app))
-        if found is None:
-            _benches.clear()
-            found = _benches[id(app)] = Workbench(app)
-        return found
-
-
 def add_page(app: FastAPI) -> None:
     """Serve the page at ``/``, where MONAI Label has its list of requests; that one goes to ``/api``, and is served
     without anything from the internet."""
     theirs = ("/", "/docs")
     app.router.routes[:] = [one for one in app.router.routes if not (isinstance(one, Route) and one.path in theirs)]
     app.include_router(router)
+    app.include_router(exports)
     app.mount("/assets", _Assets(directory=DIST, check_dir=False))
     app.add_api_route("/", lambda: _html("index.html", POLICY), include_in_schema=False)
     for path in ("/api", "/docs"):
@@ -113,21 +98,28 @@ def _revalidated(place: Place, part: str, known: str | None, make: Any, kind: st
 @router.get("/images")
 def list_images() -> dict[str, Any]:
     """All images with their states; ``studies`` tells folders and archives apart."""
-    bench = _bench()
+    bench = the_bench()
     return {"studies": hashlib.sha256(bench.app.studies.encode()).hexdigest()[:16], "images": bench.listed()}
+
+
+@router.get("/viewer")
+def viewer(request: Request) -> dict[str, Any]:
+    """Whether OHIF can be opened, and which of its files are not the known ones, and so were left as they are."""
+    ohif = request.app.state.ohif
+    return {"ohif": ohif is not None and ohif.is_there, "unchanged": [] if ohif is None else ohif.unchanged}
 
 
 @router.get("/image")
 def describe(image: Image = None, trial: Trial = None) -> dict[str, Any]:
     """Size, frames, drafts, proposals and label of one image."""
-    bench = _bench()
+    bench = the_bench()
     return bench.described(bench.place(image, trial))
 
 
 @router.get("/thumbnail")
 def thumbnail(image: Image = None, known: Known = None) -> Response:
     """Small PNG of the middle frame."""
-    bench = _bench()
+    bench = the_bench()
     place = bench.place(image, None)
     return _revalidated(place, "t", known, lambda: pictures.thumbnail(bench.open(place.path)))
 
@@ -135,7 +127,7 @@ def thumbnail(image: Image = None, known: Known = None) -> Response:
 @router.get("/frame")
 def frame(frame: Frame, image: Image = None, trial: Trial = None, known: Known = None) -> Response:
     """PNG of one frame as it is shown everywhere."""
-    bench = _bench()
+    bench = the_bench()
     place = bench.place(image, trial)
     return _revalidated(place, f"f{frame}", known, lambda: pictures.grey_png(bench.open(place.path), frame))
 
@@ -143,7 +135,7 @@ def frame(frame: Frame, image: Image = None, trial: Trial = None, known: Known =
 @router.get("/values")
 def values(frame: Frame, image: Image = None, trial: Trial = None, known: Known = None) -> Response:
     """Values of one frame beyond the shown window: uint16, little endian."""
-    bench = _bench()
+    bench = the_bench()
     place = bench.place(image, trial)
     kind = "application/octet-stream"
     return _revalidated(place, f"v{frame}", known, lambda: pictures.values(bench.open(place.path), frame), kind)
@@ -152,7 +144,7 @@ def values(frame: Frame, image: Image = None, trial: Trial = None, known: Known 
 @router.post("/infer")
 def infer(frame: Frame, image: Image = None, trial: Trial = None) -> dict[str, Any]:
     """Segment one frame, unless that was done."""
-    bench = _bench()
+    bench = the_bench()
     place = bench.place(image, trial)
     with place.errors():
         levels, known = bench.proposals.make(place.folder, bench.open(place.path), frame)
@@ -162,7 +154,7 @@ def infer(frame: Frame, image: Image = None, trial: Trial = None) -> dict[str, A
 @router.get("/probability")
 def probability(frame: Frame, image: Image = None, trial: Trial = None) -> Response:
     """PNG of a frame that was segmented: k means a probability of k / 256 up to the next step."""
-    bench = _bench()
+    bench = the_bench()
     place = bench.place(image, trial)
     levels = bench.proposals.of(place.folder, bench.open(place.path), frame)
     return _png(pictures.level_png((levels >> 8).astype(np.uint8)))
@@ -174,7 +166,7 @@ def proposal(
 ) -> Response:
     """PNG of the mask of a frame that was segmented."""
     options = checked_request({"threshold": threshold, "refine": refine})
-    bench = _bench()
+    bench = the_bench()
     place = bench.place(image, trial)
     levels = bench.proposals.of(place.folder, bench.open(place.path), frame)
     return _png(pictures.mask_png(bench.proposals.mask(levels, options["threshold"], options["refine"])))
@@ -183,14 +175,14 @@ def proposal(
 @router.get("/curve")
 def curve(image: Image = None, trial: Trial = None) -> dict[str, Any]:
     """Contrast over the frames of a cine that were segmented; ``curve`` of its description says whether they are."""
-    bench = _bench()
+    bench = the_bench()
     return bench.curve(bench.place(image, trial))
 
 
 @router.get("/final")
 def final(frame: Frame, image: Image = None) -> Response:
     """PNG of the final label of a frame."""
-    bench = _bench()
+    bench = the_bench()
     place = bench.place(image, None)
     with place.errors():
         label = bench.final(place, bench.open(place.path))
@@ -202,7 +194,7 @@ def final(frame: Frame, image: Image = None) -> Response:
 @router.get("/draft")
 def draft(frame: Frame, image: Image = None) -> Response:
     """PNG of a draft; its revision and settings stand in the headers."""
-    bench = _bench()
+    bench = the_bench()
     place = bench.place(image, None)
     found = bench.drafts.of(place.name).get(frame)
     if found is None:
@@ -231,7 +223,7 @@ def put_draft(
 ) -> dict[str, Any]:
     """Keep a mask of one frame as draft; 409 if there is a later one."""
     options = checked_request({"threshold": threshold, "refine": refine})
-    bench = _bench()
+    bench = the_bench()
     place = bench.place(image, None)
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         file.write(mask.file.read())
@@ -246,7 +238,7 @@ def put_draft(
 @router.delete("/draft")
 def delete_draft(frame: Frame, image: Image = None, seen: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
     """Discard a draft; 409 if there is a later one."""
-    bench = _bench()
+    bench = the_bench()
     place = bench.place(image, None)
     bench.drafts.remove(place.name, frame, seen)
     return {}
@@ -255,7 +247,7 @@ def delete_draft(frame: Frame, image: Image = None, seen: Annotated[int, Query(g
 @router.post("/accept")
 def accept(wanted: Acceptance, image: Image = None) -> dict[str, Any]:
     """Make drafts the final label; 409 if somebody else was faster."""
-    bench = _bench()
+    bench = the_bench()
     return bench.accept(bench.place(image, None), wanted.drafts, wanted.final)
 
 
@@ -265,7 +257,7 @@ def training() -> dict[str, Any]:
     from monailabel.utils.async_tasks.task import AsyncTask
 
     task, _ = AsyncTask.status("train")
-    return {"task": task, **_bench().app.trainer.stats()}
+    return {"task": task, **the_bench().app.trainer.stats()}
 
 
 @router.put("/trial")
@@ -274,11 +266,11 @@ def put_trial(file: Annotated[UploadFile, File()]) -> dict[str, Any]:
     name = file.filename or "image"
     if not re.fullmatch(r"[^\x00-\x1f]{1,200}", name):
         raise UsageError("file: expected a name of at most 200 characters.")
-    return {"trial": _bench().trials.add(name, file.file)}
+    return {"trial": the_bench().trials.add(name, file.file)}
 
 
 @router.delete("/trial")
 def delete_trial(trial: str) -> dict[str, Any]:
     """Forget a file that was tried."""
-    _bench().trials.remove(trial)
+    the_bench().trials.remove(trial)
     return {}

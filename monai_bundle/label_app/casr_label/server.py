@@ -72,6 +72,7 @@ def make_server(options: Options) -> Any:
     import casr_label.shim  # noqa: F401
 
     from .guards import HearOut, PathGuard, UploadLimit
+    from .ohif import add_ohif
     from .page import add_page
     from .proxy import add_proxy
     from .threads import answer_in_threads
@@ -86,6 +87,7 @@ def make_server(options: Options) -> Any:
     archive = options.studies.rstrip("/") if _is_address(options.studies) else ""
     add_proxy(app, archive, (user, password) if user else None, prefixes)
     add_page(app)
+    add_ohif(app, bool(archive))
     _add_errors(app)
 
     # MONAI Label lets the pages of all sites in, with their users' cookies.

@@ -27,6 +27,7 @@ from casr_net.files.rate import frame_rate
 from .app import CASRLabelApp
 from .drafts import ConflictError, DraftStore, folder_name
 from .labels import FrameLabel
+from .pacs import PACSDatastore
 from .pictures import OpenImages
 from .proposals import LEVELS, Proposals
 from .requests import NotFoundError, checked_id
@@ -99,11 +100,11 @@ class Workbench:
         return Place(image, True, path, self._computed / folder_name(image))
 
     def listed(self) -> list[dict[str, Any]]:
-        """All images: ``id``, ``state``, ``score`` (None: none yet), ``frames`` (None: not known yet)."""
+        """All images: ``id``, ``title``, ``state``, ``score`` (None: none yet), ``frames`` (None: not known yet)."""
         store, end = self.app.datastore(), time.monotonic() + HEADER_SECONDS
         finished, drafted = set(store.get_labeled_images()), self.drafts.images()
         found = []
-        for image in sorted(store.list_images(), key=_natural):
+        for image in sorted(store.list_images(), key=lambda name: _natural(store.title(name))):
             info, key = store.get_image_info(image), folder_name(image)
             proposed = ORIGINAL in store.get_labels_by_image_id(image) or any(self._computed.glob(f"{key}/f*.png"))
             if key in drafted:
@@ -113,7 +114,8 @@ class Workbench:
             score = info.get("casr_tta")
             found.append(
                 {
-                    "id": image, "state": state, "score": score if isinstance(score, (int, float)) else None,
+                    "id": image, "title": store.title(image), "state": state,
+                    "score": score if isinstance(score, (int, float)) else None,
                     "frames": self._count(image, time.monotonic() < end),
                 }
             )  # fmt: skip
@@ -143,13 +145,22 @@ class Workbench:
             drafts = self.drafts.of(place.name) if place.stored else {}
             label = self.final(place, source)
             return {
-                "id": place.name if place.stored else None, "frames": source.frames, "columns": source.size[0],
+                "id": place.name if place.stored else None,
+                "title": self.app.datastore().title(place.name) if place.stored else None,
+                "frames": source.frames, "columns": source.size[0],
                 "rows": source.size[1], "rate": frame_rate(source.header), "deep": source.dtype != np.uint8,
                 "drafts": {frame: draft.revision for frame, draft in drafts.items()},
                 "proposed": self.proposals.frames(place.folder, source), "curve": self._has_curve(place, source),
                 "final": {"frames": label.frames, "stamp": self.stamp(place)} if label else None,
-                "warnings": source.warnings,
+                "study": self._study(place), "dicom": source.format == "dicom", "warnings": source.warnings,
             }  # fmt: skip
+
+    def _study(self, place: Place) -> str | None:
+        """Study Instance UID of an image of a PACS, by which a viewer can open it; None for others."""
+        store = self.app.datastore()
+        if not place.stored or not isinstance(store, PACSDatastore):
+            return None
+        return str(store.get_image_info(place.name).get("StudyInstanceUID") or "") or None
 
     def curve(self, place: Place) -> dict[str, Any]:
         """Contrast over the frames of a cine, see :meth:`casr_net.cine.ContrastCurve.as_dict`, from the proposals.

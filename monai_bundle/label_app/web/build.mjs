@@ -27,3 +27,9 @@ for (const name of ["swagger-ui-bundle.js", "swagger-ui.css", "LICENSE", "NOTICE
 }
 await copyFile(here("src/swagger.js"), `${out}/swagger/start.js`);
 await copyFile(here("src/api.html"), `${out}/swagger/index.html`);
+
+// OHIF takes its font from the internet as well.
+await mkdir(`${out}/ohif`);
+const inter = "node_modules/@fontsource-variable/inter";
+await copyFile(here(`${inter}/files/inter-latin-wght-normal.woff2`), `${out}/ohif/inter.woff2`);
+await copyFile(here(`${inter}/LICENSE`), `${out}/ohif/LICENSE`);

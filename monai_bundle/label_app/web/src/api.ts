@@ -26,7 +26,7 @@ async function ask(method: string, path: string, body?: BodyInit, signal?: Abort
   }
   if (answer.ok) return answer;
   if (answer.status === 401) {
-    location.assign(`/login?next=${encodeURIComponent("/")}`);
+    location.assign(`/login?next=${encodeURIComponent(`/${location.hash}`)}`);
     throw new ServerError(401, "Please log in.");
   }
   throw new ServerError(answer.status, await reason(answer));
@@ -90,6 +90,7 @@ export async function maskBlob(mask: Uint8Array, columns: number, rows: number):
 
 export interface Listed {
   id: string;
+  title: string; // for people; of an image of a PACS its id is a UID
   state: "new" | "proposed" | "corrected" | "final";
   score: number | null;
   frames: number | null;
@@ -97,6 +98,7 @@ export interface Listed {
 
 export interface Described {
   id: string | null;
+  title: string | null;
   frames: number;
   columns: number;
   rows: number;
@@ -106,6 +108,8 @@ export interface Described {
   drafts: Record<string, number>;
   proposed: number[];
   final: { frames: number[]; stamp: string } | null;
+  study?: string | null; // of an image of a PACS
+  dicom?: boolean; // whether objects for other viewers can be derived from it
   warnings: string[];
 }
 

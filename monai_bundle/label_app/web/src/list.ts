@@ -28,7 +28,7 @@ export class ImageList {
     for (const image of images) {
       let row = this.rows.get(image.id);
       if (!row) {
-        row = this.row(image.id);
+        row = this.row(image.id, image.title);
         this.rows.set(image.id, row);
         list.append(row);
       }
@@ -82,7 +82,7 @@ export class ImageList {
     if ("first" in info.strategies) select.value = "first";
   }
 
-  private row(id: string): HTMLLIElement {
+  private row(id: string, title: string): HTMLLIElement {
     const row = make("li");
     const button = make("button");
     button.type = "button";
@@ -91,8 +91,7 @@ export class ImageList {
     picture.loading = "lazy";
     picture.src = `/page/thumbnail?${new URLSearchParams({ image: id })}`;
     const text = make("span");
-    const name = make("span", id, "name");
-    name.style.display = "block";
+    const name = make("span", title, "name");
     name.title = id;
     text.append(name, make("span", "", "state"), make("span", "", "facts quiet"));
     button.append(picture, text);

@@ -4,10 +4,12 @@ import { form, json, offline, query, ServerError, words, type Described, type So
 import { markCurve, showCurve } from "./curve";
 import { click, get, make } from "./dom";
 import { Editor } from "./editor";
+import { bindExports, showExports } from "./exports";
 import { bind } from "./keys";
 import { drop, type Kept } from "./keep";
 import type { Layer, Settings } from "./layer";
 import { ImageList } from "./list";
+import { linkViewer, lookForViewer } from "./ohif";
 import { Opened } from "./opened";
 import { Player } from "./player";
 import { listen, type Tool } from "./pointer";
@@ -66,6 +68,7 @@ function describe(): void {
     ["discard", !!layer], ["copy", !!layer && !!said && frame + 1 < said.frames],
   ];
   for (const [id, enabled] of buttons) get<HTMLButtonElement>(id).disabled = !enabled;
+  if (opened) showExports(opened.source, opened.said);
   input("threshold").disabled = input("refine").disabled = !layer?.levels;
   if (layer) {
     input("threshold").value = String(layer.settings.threshold);
@@ -87,13 +90,14 @@ const preset = (): Settings => ({ threshold: 0.5, refine: true });
 
 const list = new ImageList((id) => void tried(() => open({ image: id, name: id })));
 
-async function open(source: Source, at?: number): Promise<void> {
+async function open(wanted: Source, at?: number): Promise<void> {
   const mine = ++turn;
   editor.settle();
   player.stop();
   await opened?.saver.flush();
-  const said = await json<Described>("GET", `/page/image?${query(source)}`);
+  const said = await json<Described>("GET", `/page/image?${query(wanted)}`);
   if (mine !== turn) return;
+  const source = { ...wanted, name: said.title ?? wanted.name };
   opened?.close();
   layer = null;
   opened = new Opened(source, said, list.studies, preset(), {
@@ -114,6 +118,7 @@ async function open(source: Source, at?: number): Promise<void> {
   viewer.open(said.columns, said.rows);
   resetWindow();
   list.mark(source.image ?? "");
+  linkViewer(said);
   get("cine").hidden = said.frames < 2;
   const slider = input("frame");
   slider.max = String(said.frames);
@@ -439,6 +444,7 @@ click("window-reset", () => {
   resetWindow();
   rewindow().catch(fault);
 });
+bindExports(tried, tell);
 click("help-open", () => get<HTMLDialogElement>("help").showModal());
 click("score", () => tried(async () => {
   await json("POST", "/scoring/tta", {});
@@ -559,7 +565,8 @@ setInterval(() => void list.refresh().catch(() => undefined), 15000);
 
 void tried(async () => {
   const where = new URLSearchParams(location.hash.slice(1));
-  await Promise.all([list.refresh(), list.strategies()]);
+  const [note] = await Promise.all([lookForViewer(), list.refresh(), list.strategies()]);
+  if (note) tell(note);
   describe();
   const image = where.get("image");
   if (image) await open({ image, name: image }, Number(where.get("frame") ?? 1) - 1);
