@@ -2,6 +2,7 @@
 
     python -m casr_net.evaluation.crossval --minutes 170 --threads 1
     python -m casr_net.evaluation.crossval --status
+    python -m casr_net.evaluation.crossval --device cuda --processes 8 --shared --phase train    # and others beside it
 
 It can be stopped at any time, also by ``kill -9``, and goes on where it was. Each finished unit leaves one JSON.
 """
