@@ -1,0 +1,107 @@
+"""New weights against those that ship, on images that neither has seen, before they replace them.
+
+python experiments/shipped_check.py --data ../shared/data --first models/model.pt --second NEW.pt [--config compact] \\
+    --cache FOLDER --output experiments/results/shipped_check.json
+
+Networks of all folds have seen every image of the own sets. ARCADE's val split is in no training: crossing of its
+stenoses, and recall of its labelled centre lines. Recall alone would praise a network that finds too much: hence also
+the share of the image that is vessel, and false vessels on synthetic angiograms without contrast. Differences are second
+minus first, with intervals of the bootstrap over images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from casr_net import Segmenter
+from casr_net.evaluation.bootstrap import paired_difference
+from casr_net.evaluation.heldout import evaluate_negatives, evaluate_stenoses
+from casr_net.evaluation.segments import evaluate_segments, summarise_segments
+from casr_net.evaluation.usage import hardware
+from casr_net.inference.provenance import package_versions
+from casr_net.network.weights import sha256
+
+NEGATIVES = 20
+
+
+def measured(weights: Path, config: Sequence[str], data: Path, cache: Path) -> dict[str, Any]:
+    """Rows of all images; those that are in the cache are not computed again."""
+    digest = sha256(weights)
+    folder = cache / digest[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    segmenter = Segmenter(list(config), device="cpu", weights=str(weights), runtime="openvino")
+    areas: dict[str, float] = {}
+
+    def segment(image: Any) -> Any:
+        found = segmenter(image)
+        if isinstance(image, str):
+            areas[Path(image).name] = float(found.mask.mean())
+        return found
+
+    rows = {
+        "stenoses": evaluate_stenoses(data / "arcade", segment, folder / "stenoses.jsonl", lambda: None),
+        "segments": evaluate_segments(data / "arcade", segment, folder / "segments.jsonl", lambda: None),
+        "negatives": evaluate_negatives(NEGATIVES, segment, folder / "negatives.jsonl", lambda: None),
+    }
+    kept = folder / "areas.json"
+    areas = {**(json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}), **areas}
+    kept.write_text(json.dumps(areas), encoding="utf-8")
+    return {"sha256": digest, "areas": areas, **rows}
+
+
+def summary(found: Mapping[str, Any]) -> dict[str, Any]:
+    crossed = [value for row in found["stenoses"] for value in row["refined"]]
+    recall = summarise_segments(found["segments"])
+    return {
+        "sha256": found["sha256"],
+        "stenoses": len(crossed),
+        "crossing_rate": round(statistics.fmean(crossed), 5),
+        "centre_line_recall": recall["refined"],
+        "recall_by_width": recall["by_width"],
+        "vessel_share": round(statistics.fmean(found["areas"].values()), 5),
+        "false_pixels_without_contrast": found["negatives"]["false_pixels"]["refined"],
+    }
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    def recalls(found: Mapping[str, Any]) -> dict[str, float]:
+        return {row["name"]: row["refined"]["all"][0] / max(row["refined"]["all"][1], 1) for row in found["segments"]}
+
+    def crossings(found: Mapping[str, Any]) -> dict[str, list[int]]:
+        return {row["name"]: row["refined"] for row in found["stenoses"]}
+
+    return {
+        "crossing_rate": paired_difference(crossings(first), crossings(second)).as_dict(),
+        "centre_line_recall": paired_difference(recalls(first), recalls(second)).as_dict(),
+        "vessel_share": paired_difference(first["areas"], second["areas"]).as_dict(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--first", type=Path, required=True)
+    parser.add_argument("--second", type=Path)
+    parser.add_argument("--config", nargs="*", default=[])
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    first = measured(options.first, options.config, options.data, options.cache)
+    record: dict[str, Any] = {"first": summary(first)}
+    if options.second:
+        second = measured(options.second, options.config, options.data, options.cache)
+        record |= {"second": summary(second), "second_minus_first": differences(first, second)}
+    record |= {"hardware": hardware(), "versions": package_versions()}
+    text = json.dumps(record, indent=1) + "\n"
+    print(text)
+    if options.output:
+        options.output.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
