@@ -5,8 +5,8 @@ python experiments/shipped_check.py --data ../shared/data --first models/model.p
 
 Networks of all folds have seen every image of the own sets. ARCADE's val split is in no training: crossing of its
 stenoses, and recall of its labelled centre lines. Recall alone would praise a network that finds too much: hence also
-the share of the image that is vessel, and false vessels on synthetic angiograms without contrast. Differences are second
-minus first, with intervals of the bootstrap over images.
+the share of the image that is vessel, and false vessels on synthetic angiograms without contrast. Differences are
+second minus first, with intervals of the bootstrap over images.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def measured(weights: Path, config: Sequence[str], data: Path, cache: Path) -> d
     digest = sha256(weights)
     folder = cache / digest[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    segmenter = Segmenter(list(config), device="cpu", weights=str(weights), runtime="openvino")
+    segmenter = Segmenter(list(config), device="cpu", weights=str(weights), runtime="onnx")
     areas: dict[str, float] = {}
 
     def segment(image: Any) -> Any:

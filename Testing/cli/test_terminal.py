@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -39,11 +39,13 @@ def test_names_that_a_terminal_cannot_show(picture, tmp_path: Path) -> None:
 
 
 def test_help_is_quick() -> None:
+    """By processor time, which other work on the machine hardly changes; torch alone takes two seconds of it."""
     best = 9.0
-    for _ in range(5):
-        begun = time.perf_counter()
+    for _ in range(3):
+        begun = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert casr("--help").returncode == 0
-        best = min(best, time.perf_counter() - begun)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        best = min(best, ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime)
     assert best < 0.3
 
 
