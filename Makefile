@@ -13,7 +13,7 @@ OLDEST_PIP := $(OLDEST_BIN)/python -m pip install --quiet --disable-pip-version-
 
 LABEL_VENV ?= .venv-label
 LABEL_BIN := $(LABEL_VENV)/bin
-LABEL_PIP := $(LABEL_BIN)/python -m pip install --quiet --disable-pip-version-check
+LABEL_PIP := $(LABEL_BIN)/python -m pip install --disable-pip-version-check
 LABEL_APP := monai_bundle/label_app
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -68,7 +68,7 @@ evidence-status: $(VENV)/.test
 
 label: $(LABEL_VENV)/.label
 	@test -n "$(STUDIES)" || { echo "usage: make label STUDIES=FOLDER [PORT=8000] [HOST=127.0.0.1]" >&2; exit 2; }
-	PYTHONPATH=$(LABEL_APP):monai_bundle $(LABEL_BIN)/python -m casr_label --studies "$(STUDIES)" --host $(HOST) --port $(PORT)
+	@PYTHONPATH=$(LABEL_APP):monai_bundle $(LABEL_BIN)/python -m casr_label --studies "$(STUDIES)" --host $(HOST) --port $(PORT)
 
 # The documentation as a site in site/; docs-serve shows it, with its search, and follows changes.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
@@ -114,15 +114,18 @@ $(OLDEST_VENV)/.oldest: pyproject.toml constraints.txt .ci/oldest.py
 
 $(LABEL_VENV)/.label: $(LABEL_APP)/requirements-label.txt
 	$(PYTHON) -c "import sys; assert (3, 11) <= sys.version_info < (3, 13), 'the server needs Python 3.11 or 3.12 (its numpy 1.26 has no other wheels)'"
-	test -x $(LABEL_BIN)/python || $(PYTHON) -m venv $(LABEL_VENV)
-	$(LABEL_PIP) --upgrade pip
-	$(LABEL_PIP) torch==2.13.0
-	$(LABEL_PIP) --no-deps --requirement $(LABEL_APP)/requirements-label.txt
-	touch $@
+	@echo "1 of 3: an environment for the server, $(LABEL_VENV); once, some minutes and 2.5 GB"
+	@test -x $(LABEL_BIN)/python || $(PYTHON) -m venv $(LABEL_VENV)
+	@$(LABEL_PIP) --quiet --upgrade pip
+	@echo "2 of 3: PyTorch, the largest part"
+	@$(LABEL_PIP) torch==2.13.0
+	@echo "3 of 3: MONAI Label and what it needs"
+	@$(LABEL_PIP) --no-deps --requirement $(LABEL_APP)/requirements-label.txt
+	@touch $@
 
 # Only for the tests: the server's processes measure which of their lines run (Testing/label/conftest.py).
 $(LABEL_VENV)/.test: $(LABEL_VENV)/.label $(VENV)/.test
-	$(LABEL_PIP) --no-deps --constraint constraints.txt coverage
+	$(LABEL_PIP) --quiet --no-deps --constraint constraints.txt coverage
 	touch $@
 
 clean:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -114,29 +112,3 @@ def test_damaged_index_is_made_anew(start: Callable[..., Server], studies: Path)
     (studies / "datastore_v2.json").write_text('{"name": "half of')
     server.start()
     assert server.get("/datastore/").json["completed"] == 1 and len(list(studies.glob("*.broken-*"))) == 1
-
-
-def test_training_outlives_its_server(start: Callable[..., Server], studies: Path) -> None:
-    """A second one beside it is refused: both would write the same files."""
-    server = start(studies)
-    for number in range(3):
-        server.label(f"frame{number}", "x.png", png(full_mask()))
-    options = {"max_epochs": 40, "samples_per_epoch": 8, "batch_size": 2, "crop_size": 64}
-    server.post("/train/casr_net", options)
-    end = time.monotonic() + 120
-    while not (studies / ".casr" / "run" / "plan.json").is_file() and time.monotonic() < end:
-        time.sleep(0.2)
-    assert server.process is not None
-    group, process = server.process.pid, server.process
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    server.process = None
-    try:
-        server.start()
-        answer = server.post("/train/casr_net?run_sync=true", options)
-        assert answer.status == 400 and "another training is running" in answer.detail
-    finally:
-        os.killpg(group, signal.SIGKILL)
-    time.sleep(1)
-    quick = {**options, "max_epochs": 1}
-    assert server.post("/train/casr_net?run_sync=true", quick).status == 200, "the lock is free again"

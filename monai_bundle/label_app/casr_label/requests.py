@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from casr_net.errors import DataError, UsageError
+from casr_net.errors import CASRError, DataError, UsageError
 from casr_net.inference.device import resolve_device
 
 __all__ = [
     "EXTENSIONS",
     "RESULTS",
+    "BusyError",
     "NotFoundError",
     "checked_id",
     "checked_image",
@@ -34,6 +35,10 @@ RESULTS = ("mask", "probability", "uncertainty")
 _ID = re.compile(r"[^/\\\x00-\x1f]{1,200}")
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UPLOAD = re.compile(r"tmp[a-z0-9_]{8}(\.[^/]{0,200})?")  # as tempfile names what MONAI Label has received
+
+
+class BusyError(CASRError):
+    """What is asked for is being done already, and can be asked for again later; it is answered with 429."""
 
 
 class NotFoundError(DataError):

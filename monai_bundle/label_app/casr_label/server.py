@@ -11,8 +11,10 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ __all__ = ["Options", "main", "make_server"]
 APP = Path(__file__).resolve().parents[1]
 MAX_UPLOAD_MB = 512
 """Of one request; a cine of 100 frames of 1024 x 1024 pixels of 16 bits has 200 MB. Our choice."""
+END_SECONDS = 10
+"""For requests that are being answered when the server is asked to stop; then it ends without them. Our choice."""
 _EMPTY = "empty"
 _PRIVATE = "casr-label-"
 """Begin of the name of the folder for temporary files, followed by the server's process number."""
@@ -136,7 +140,7 @@ def _add_errors(app: Any) -> None:
     from casr_net.files.dicomweb import PACSError
 
     from .drafts import ConflictError
-    from .requests import NotFoundError
+    from .requests import BusyError, NotFoundError
 
     def answer(status: int) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
         async def handler(_request: Request, error: Exception) -> JSONResponse:
@@ -148,10 +152,11 @@ def _add_errors(app: Any) -> None:
     async def of_monai_label(_request: Request, error: HTTPException) -> JSONResponse:
         # With 500 it answers requests that lack something, or ask for what only its other datastores can do.
         status = 400 if error.status_code == 500 else error.status_code
-        return JSONResponse({"detail": error.detail}, status_code=status, headers=error.headers)
+        detail = error.detail.strip("+ ") if isinstance(error.detail, str) else error.detail
+        return JSONResponse({"detail": detail}, status_code=status, headers=error.headers)
 
     for kind, status in (
-        (CASRError, 400), (NotFoundError, 404), (ConflictError, 409),
+        (CASRError, 400), (BusyError, 429), (NotFoundError, 404), (ConflictError, 409),
         (WeightsError, 503), (PACSError, 502), (json.JSONDecodeError, 400),
         (MONAILabelException, 400), (ImageNotFoundException, 404), (LabelNotFoundException, 404),
         (ValidationError, 400),
@@ -175,34 +180,79 @@ def main(arguments: list[str] | None = None) -> int:
     studies = given.studies
     if not _is_address(studies):
         if not Path(studies).is_dir():
-            print(f"casr_label: {studies}: no such folder.", file=sys.stderr)
+            _say(f"{studies}: no such folder.")
             return 2
         studies = str(Path(studies).resolve())
     if not 1 <= given.port <= 65535 or given.max_upload_mb < 1:
-        print(f"casr_label: port {given.port}: expected 1 to 65535; limit in MB: 1 or more.", file=sys.stderr)
+        _say(f"port {given.port}: expected 1 to 65535; limit in MB: 1 or more.")
         return 2
     options = Options(
         studies, given.host, given.port, str(Path(given.state).resolve()) if given.state else "", given.max_upload_mb,
         os.environ.get("CASR_LABEL_TOKEN", ""), os.environ.get("CASR_LABEL_HOSTS", ""),
     )  # fmt: skip
-    import uvicorn
-
     from casr_net.errors import UsageError
 
+    from .children import end_children, mark_server
+
+    signal.signal(signal.SIGTERM, _terminate)
+    mark_server()
     private = _private_folder()
     try:
+        _say("loading MONAI Label and PyTorch; this takes ten seconds or more ...")
         server = make_server(options)
         # MONAI Label looks whether a label's name is that of a file, and removes it then: here, nothing is.
         (private / _EMPTY).mkdir()
         os.chdir(private / _EMPTY)
-        uvicorn.run(server, host=options.host, port=options.port, log_level="info", server_header=False)
+        _serve(server, options)
     except UsageError as error:
-        print(f"casr_label: {error}", file=sys.stderr)
+        _say(str(error))
         return error.exit_code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     finally:
+        _end_soon()
+        if "monailabel" in sys.modules:
+            end_children()
         os.chdir("/")
-        _remove(private)
+        shutil.rmtree(private, ignore_errors=True)
     return 0
+
+
+def _serve(app: Any, options: Options) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, *args: Any, **named: Any) -> None:
+            _say(f"opening {options.studies} ...")
+            await super().startup(*args, **named)
+            if self.started:
+                host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host
+                host = f"[{host}]" if ":" in host else host
+                _say(f"ready: open http://{host}:{options.port}/ in a browser; Ctrl-C ends it")
+
+    with contextlib.suppress(KeyboardInterrupt):
+        config = uvicorn.Config(
+            app, host=options.host, port=options.port, log_level="info", server_header=False,
+            timeout_graceful_shutdown=END_SECONDS,
+        )  # fmt: skip
+        Server(config).run()
+
+
+def _terminate(*_: Any) -> None:
+    # As a normal end: uvicorn gives a signal on when it has stopped, and by itself it would end this process before
+    # anything is put in order.
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _end_soon() -> None:
+    """End this process even if a thread of it, such as a training with ``run_sync``, works on."""
+    timer = threading.Timer(END_SECONDS, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+def _say(text: str) -> None:
+    print(f"casr_label: {text}", file=sys.stderr, flush=True)
 
 
 def _private_folder() -> Path:
@@ -213,25 +263,10 @@ def _private_folder() -> Path:
     for left in Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*-*"):
         number = left.name.removeprefix(_PRIVATE).partition("-")[0]
         if number.isdigit() and not psutil.pid_exists(int(number)):
-            _remove(left)
+            shutil.rmtree(left, ignore_errors=True)
     made = Path(tempfile.mkdtemp(prefix=f"{_PRIVATE}{os.getpid()}-"))
     tempfile.tempdir = str(made)
     return made
-
-
-def _remove(private: Path) -> None:
-    """Remove a server's folder, but for the empty one in it as long as a training that outlives the server works there:
-    a process whose working directory is gone cannot even tell where it is."""
-    import psutil
-
-    with contextlib.suppress(OSError):  # of another user
-        for entry in private.iterdir():
-            if entry.is_dir() and entry.name != _EMPTY:
-                shutil.rmtree(entry, ignore_errors=True)
-            elif not entry.is_dir():
-                entry.unlink(missing_ok=True)
-    if str(private / _EMPTY) not in {process.info["cwd"] for process in psutil.process_iter(["cwd"])}:
-        shutil.rmtree(private, ignore_errors=True)
 
 
 def _is_address(studies: str) -> bool:

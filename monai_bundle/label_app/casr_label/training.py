@@ -23,7 +23,7 @@ from casr_net.uncertainty.platt import fit_calibration
 
 from .cases import Case, final_cases, held_out
 from .inference import CASRInferTask
-from .requests import checked_request
+from .requests import BusyError, checked_request
 from .scoring import mirrored_mean
 from .state import PlattRecord, StateFolder
 
@@ -42,8 +42,12 @@ _LIMITS = {
     "learning_rate": (1e-7, 0.1), "val_split": (0.05, 0.5),
 }  # fmt: skip
 
+LAST = "last.ckpt"
+"""Checkpoint of a run's last epoch, in its folder, as train.json names it."""
 CONFIGS = ("train", "finetune")
 """Of the bundle's configurations: the base, and what fine-tuning changes."""
+LOCK_SECONDS = 3.0
+"""To wait for another training to end: one whose server was killed needs a moment to notice. Our choice."""
 CALIBRATION_CASES = 3
 """Held frames that are needed for a new calibration; with fewer, that of the weights before stays. Our choice."""
 
@@ -75,8 +79,9 @@ class CASRTrainTask(BundleTrainTask):
         return {**super().info(), "description": self._description, "version": self.state.current}
 
     def stats(self) -> dict[str, Any]:
-        """Versions so far, and which is used."""
-        return {"current": self.state.current, "versions": self.state.history()}
+        """Versions so far, and which is used; ``interrupted``: whether a run has not come to its end and can go on."""
+        interrupted = (self.state.run / LAST).is_file()
+        return {"current": self.state.current, "versions": self.state.history(), "interrupted": interrupted}
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train, or go back to a version.
@@ -85,20 +90,21 @@ class CASRTrainTask(BundleTrainTask):
             the record of the new version, or the version that is used now.
 
         Raises:
-            UsageError: for a parameter out of its range, too few labels, or while another training runs.
+            UsageError: for a parameter out of its range, or too few labels; BusyError: while another training runs
+            in the same folder, of another server maybe.
         """
         options = _checked(request)
         self.state.folder.mkdir(parents=True, exist_ok=True)
         try:
-            # Of the system, so that it is free again when its owner is killed; a training outlives a killed server.
-            with FileLock(self.state.folder / "train.lock", timeout=0):
+            # Of the system, so that it is free again when its owner is killed.
+            with FileLock(self.state.folder / "train.lock", timeout=LOCK_SECONDS):
                 if options["rollback"] != "":
                     self.state.use(int(options["rollback"]))
                     _say(f"version {self.state.current} is used now")
                     return {"version": self.state.current}
                 return self._run(request, datastore, options)
         except Timeout as error:
-            raise UsageError(f"{self.state.folder}: another training is running; wait for its end.") from error
+            raise BusyError("another training is running in this folder; wait for its end.") from error
 
     def _run(self, request: dict[str, Any], datastore: Datastore, options: dict[str, Any]) -> dict[str, Any]:
         cases, skipped = final_cases(datastore)
@@ -141,7 +147,7 @@ class CASRTrainTask(BundleTrainTask):
         same = self._options["resume"] and file.is_file() and file.read_text(encoding="utf-8") == json.dumps(plan)
         if not same:
             shutil.rmtree(run, ignore_errors=True)
-        resumed = same and (run / "last.ckpt").is_file()
+        resumed = same and (run / LAST).is_file()
         if resumed:
             _say("going on with the run that was interrupted")
         run.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ interface Said {
   task: Task | null; // the last one; null: none since the server was started
   current: number;
   versions: Version[];
+  interrupted: boolean; // one has not come to its end, since the server was stopped for example
 }
 
 export class Training {
@@ -42,9 +43,10 @@ export class Training {
 
   private async show(): Promise<void> {
     try {
-      await this.versions();
+      const { interrupted } = await this.versions();
       const task = await this.task();
       if (task) this.tell(task);
+      else if (interrupted) this.say("A training was interrupted when the server ended. Train, with the same number of epochs, goes on where its last epoch ended if the labels are the same.");
       if (task && running(task)) void this.watch();
     } catch (error) {
       this.say(words(error));
@@ -109,12 +111,12 @@ export class Training {
         bar.value = Number(found[1]) / Number(found[2]);
       }
     }
-    const names: Record<string, string> = { SUBMITTED: "Waiting.", RUNNING: "Running.", DONE: "Done.", ERROR: "It failed." };
+    const names: Record<string, string> = { SUBMITTED: "Waiting.", RUNNING: "Running.", DONE: "Done.", ERROR: "It failed.", STOPPED: "Stopped." };
     const fault = task.status === "ERROR" ? [...lines].reverse().find((line) => /Error: /.test(line)) : undefined;
     this.say(`${names[task.status] ?? task.status} ${step}${fault ? fault.replace(/^.*?Error: /, "") : (said.at(-1) ?? "")}`);
   }
 
-  private async versions(): Promise<void> {
+  private async versions(): Promise<Said> {
     const stats = await json<Said>("GET", "/page/training");
     const list = get("versions");
     list.replaceChildren();
@@ -135,6 +137,7 @@ export class Training {
       }
       list.append(item);
     }
+    return stats;
   }
 
   private async use(version: number): Promise<void> {
