@@ -149,5 +149,5 @@ def test_svg_is_xml_without_outside_references(cine: list[SyntheticAngiogram]) -
     assert root.tag.endswith("svg") and "currentColor" in picture and "prefers-color-scheme:dark" in picture
     assert picture.count("http") == 1, "only the namespace"
     marks = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text") if text.get("class") == "k"]
-    assert marks == ["3", "7"]
+    assert marks == ["4", "8"], "as people count, from 1"
     ElementTree.fromstring(contrast_curve([(np.zeros((64, 64)), np.zeros((64, 64)))]).plot())

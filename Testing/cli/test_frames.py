@@ -47,7 +47,7 @@ def test_frames_that_fail_cost_only_themselves(segment, png: Path, cine: Path, c
     error = capsys.readouterr().err
     first = min(frames)
     reason = "the frame is cut off." if first % 2 else "results cannot be made: ValueError: odd bits"
-    text = f"{cine}: {len(frames)} of 5 frames failed ({frame_ranges(frames)}); frame {first}: {reason}"
+    text = f"{cine}: {len(frames)} of 5 frames failed ({frame_ranges(frames)}); frame {first + 1}: {reason}"
     assert error.splitlines() == [text]
     (run,) = record(output)["runs"]
     file = run["files"][0]
@@ -82,7 +82,7 @@ def test_an_error_in_the_network_costs_its_frame_only(segment, cine: Path, monke
     monkeypatch.setattr(FrameInferer, "__call__", fail)
     code, output = segment(cine)
     assert code == 1
-    assert "1 of 5 frames failed (1); frame 1: results cannot be made: RuntimeError: out of memory" in (
+    assert "1 of 5 frames failed (2); frame 2: results cannot be made: RuntimeError: out of memory" in (
         capsys.readouterr().err
     )
     assert files(output) == ["run.json", *(f"run1_f000{i}_mask.png" for i in (0, 2, 3, 4))]
@@ -116,8 +116,8 @@ def test_what_looks_wrong_is_said_once_a_file_and_kept(segment, png: Path, cine:
     assert code == 0
     lines = capsys.readouterr().err.splitlines()
     clipped = "the grey range clips more than half of the exposed field"
-    assert f"{cine}: {clipped} in 5 of 5 frames (0 to 4)." in lines
-    assert f"{cine}: no vessel was found in 5 of 5 frames (0 to 4)." in lines
+    assert f"{cine}: {clipped} in 5 of 5 frames (1 to 5)." in lines
+    assert f"{cine}: no vessel was found in 5 of 5 frames (1 to 5)." in lines
     assert f"{png}: no vessel was found." in lines
     (run,) = record(output)["runs"]
     assert run["files"][1]["warnings"] == [f"{clipped}.", "no vessel was found."]
@@ -181,7 +181,7 @@ def test_dataset_is_passed_through_once_by_one_process(tmp_path: Path, cine: Pat
 
 
 def test_ranges_in_words() -> None:
-    assert frame_ranges([3, 0, 1, 2, 7, 9, 10]) == "0 to 3, 7, 9 to 10"
+    assert frame_ranges([3, 0, 1, 2, 7, 9, 10]) == "1 to 4, 8, 10 to 11"
     assert frame_ranges([]) == ""
 
 

@@ -177,7 +177,7 @@ def test_what_is_wrong_is_said(cine: Path, masks: dict[int, np.ndarray], tmp_pat
     del nameless.StudyInstanceUID
     with pytest.raises(DataError, match="image: has no StudyInstanceUID; what is derived"):
         make_segmentation(nameless, masks)
-    with pytest.raises(DataError, match="the mask of frame 0 has 65 x 64 pixels; the image has 65 x 65"):
+    with pytest.raises(DataError, match="the mask of frame 1 has 65 x 64 pixels; the image has 65 x 65"):
         make_segmentation(cine, {0: np.zeros((65, 64))})
     with pytest.raises(DataError, match=r"SOP class is 1\.2\.840\.10008\.5\.1\.4\.1\.1\.12\.1"):
         parse_segmentation(cine)

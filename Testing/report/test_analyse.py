@@ -172,7 +172,7 @@ def test_options_that_cannot_be(more: dict[str, Any], words: str) -> None:
 
 def test_masks_that_say_nothing(narrowed: tuple[np.ndarray, np.ndarray]) -> None:
     picture, mask = narrowed
-    with pytest.raises(DataError, match="no vessel was found in frame 0"):
+    with pytest.raises(DataError, match=": no vessel was found; there is nothing"):
         analyse(angiogram(picture), None, options(np.zeros_like(mask)))
     with pytest.raises(DataError, match="covers the whole image"):
         analyse(angiogram(picture), None, options(np.ones_like(mask)))
@@ -196,7 +196,7 @@ def test_mask_on_every_border(narrowed: tuple[np.ndarray, np.ndarray]) -> None:
 
 def test_frames_that_are_not_there(narrowed: tuple[np.ndarray, np.ndarray]) -> None:
     picture, mask = narrowed
-    with pytest.raises(UsageError, match="there is no frame 3; it has 1, counted from 0"):
+    with pytest.raises(UsageError, match="there is no frame 3; it has 1, which --frame and files count from 0"):
         analyse(angiogram(picture), None, Options(mask=mask.T, frame=3))
     cine = np.stack([picture] * 3)
     with pytest.raises(UsageError, match="a cine of 3 frames; say which frame"):

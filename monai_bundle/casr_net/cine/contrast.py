@@ -54,9 +54,9 @@ class ContrastMeter:
         """
         size = (int(attenuation.shape[0]), int(attenuation.shape[1]))
         if self._size is not None and size != self._size:
-            raise DataError(f"frame {frame} is of {size} pixels; those before of {self._size}.")
+            raise DataError(f"frame {frame + 1} is of {size} pixels; those before of {self._size}.")
         if self._rows and frame <= self._rows[-1][0]:
-            raise DataError(f"frame {frame} comes after frame {self._rows[-1][0]}; expected the order of time.")
+            raise DataError(f"frame {frame + 1} comes after frame {self._rows[-1][0] + 1}; expected the order of time.")
         if not self._rows:
             low, high = np.percentile(attenuation, [0.5, 99.5])
             self._limits = (float(low), float(high))

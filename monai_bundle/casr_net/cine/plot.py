@@ -53,8 +53,8 @@ def draw_curve(curve: ContrastCurve, key_frames: Sequence[int] = ()) -> str:
         )
     parts.append(f'<path d="M{LEFT} {TOP}V{bottom}H{right}V{TOP}" fill="none" stroke="currentColor" opacity="0.6"/>')
     for frame in _ticks(last):
-        parts.append(f'<text x="{across(frame)}" y="{bottom + 16}" text-anchor="middle">{frame}</text>')
-    parts.append(f'<text x="{(LEFT + right) / 2}" y="{HEIGHT - 8}" text-anchor="middle">frame, counted from 0</text>')
+        parts.append(f'<text x="{across(frame)}" y="{bottom + 16}" text-anchor="middle">{frame + 1}</text>')
+    parts.append(f'<text x="{(LEFT + right) / 2}" y="{HEIGHT - 8}" text-anchor="middle">frame</text>')
     for name, values, place, anchor, unit in (
         ("l", curve.length, LEFT - 6, "end", "length (px)"),
         ("c", curve.contrast, right + 6, "start", "contrast"),
@@ -74,14 +74,15 @@ def draw_curve(curve: ContrastCurve, key_frames: Sequence[int] = ()) -> str:
     for frame in key_frames:
         x = across(frame)
         parts.append(f'<path class="k" d="M{x} {TOP}V{bottom}" stroke-width="1.5" stroke-dasharray="2 2"/>')
-        parts.append(f'<text class="k" x="{x}" y="{TOP - 4}" text-anchor="middle">{int(frame)}</text>')
+        parts.append(f'<text class="k" x="{x}" y="{TOP - 4}" text-anchor="middle">{int(frame) + 1}</text>')
     return "".join([*parts, "</svg>"])
 
 
 def _told(curve: ContrastCurve) -> str:
-    arrival = "from the beginning" if curve.arrival is None else f"from frame {curve.arrival}"
-    departure = "to the end" if curve.departure is None else f"until it has left at frame {curve.departure}"
-    return f"contrast {arrival} {departure}; best frame {curve.best}."
+    arrival = "from the beginning" if curve.arrival is None else f"from frame {curve.arrival + 1}"
+    departure = "to the end" if curve.departure is None else f"until it has left at frame {curve.departure + 1}"
+    best = "" if curve.best is None else f"; best frame {curve.best + 1}"
+    return f"contrast {arrival} {departure}{best}."
 
 
 def _stretches(curve: ContrastCurve) -> list[tuple[int, int]]:
@@ -109,7 +110,7 @@ def _lines(frames: np.ndarray, values: np.ndarray) -> list[list[tuple[int, float
 
 def _ticks(last: int) -> list[int]:
     step = next(size for size in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if last / size <= 10)
-    return list(range(0, last + 1, step))
+    return [0, *range(step - 1, last + 1, step)] if step > 1 else list(range(last + 1))
 
 
 def _round_up(value: float) -> float:

@@ -96,7 +96,7 @@ class KeyFrameSelection:
                 "frames, all are segmented."
             )
         for key in chosen:
-            logger.info("%s: key frame %d: %s", path, key.frame, key.reason)
+            logger.info("%s: key frame %d (file %d): %s", path, key.frame + 1, key.frame, key.reason)
         report.files[path].source |= {
             "key_frames": [key.as_dict() for key in chosen],
             "contrast": {

@@ -71,5 +71,5 @@ def survey(
         progress(done, len(frames))
     if len(failures) == len(frames):
         raise failures[0][1]
-    left_out = tuple(f"frame {frame} was left out: {error}" for frame, error in failures)
+    left_out = tuple(f"frame {frame + 1} was left out: {error}" for frame, error in failures)
     return meter.curve(left_out)

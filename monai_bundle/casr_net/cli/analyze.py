@@ -28,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure between two points, in pixels (column,row from 0); without it the ways of the tree",
     )  # fmt: skip
     parser.add_argument(
-        "--frame", type=int, metavar="N", help="frame to measure, from 0; without it the best opacified one of a cine"
-    )
+        "--frame", type=int, metavar="N",
+        help="frame to measure, from 0 as in names of files; without it the best opacified one of a cine",
+    )  # fmt: skip
     parser.add_argument(
         "--catheter-french", type=float, metavar="F", help="size of the catheter in the image, that gives the scale"
     )

@@ -207,7 +207,7 @@ def check_masks(data: Dataset, identity: Mapping[str, str], masks: Mapping[int, 
         if np.shape(masks[frame]) != size:
             found = " x ".join(map(str, np.shape(masks[frame])))
             raise DataError(
-                f"{name}: the mask of frame {frame} has {found} pixels; the image has {size[0]} x {size[1]}."
+                f"{name}: the mask of frame {frame + 1} has {found} pixels; the image has {size[0]} x {size[1]}."
             )
     return frames
 

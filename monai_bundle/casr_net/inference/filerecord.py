@@ -74,7 +74,7 @@ class FileRecord:
         text = str(first).removeprefix(f"{self.path}: ")
         if self.frames > 1:
             failed = f"{len(self.failed)} of {self.frames} frames failed ({frame_ranges(self.failed)})"
-            text = f"{failed}; frame {frame}: {text}"
+            text = f"{failed}; frame {frame + 1}: {text}"
         error = DataError(f"{self.path}: {text}")
         error.__cause__ = first
         return error
@@ -107,9 +107,9 @@ class FileRecord:
 
 
 def frame_ranges(frames: Iterable[int]) -> str:
-    """Numbers in words: "0 to 3, 7"."""
+    """Numbers, given from 0, in words for people, from 1: "1 to 4, 8"."""
     parts: list[list[int]] = []
-    for frame in sorted(frames):
+    for frame in sorted(number + 1 for number in frames):
         if parts and frame == parts[-1][-1] + 1:
             parts[-1][1:] = [frame]
         else:

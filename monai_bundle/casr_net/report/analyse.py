@@ -118,7 +118,8 @@ def _frame_and_vessels(
     """The frame, its vessels, and what is to be said."""
     if options.frame is not None and options.frame >= angiogram.frames:
         raise UsageError(
-            f"{angiogram.path}: there is no frame {options.frame}; it has {angiogram.frames}, counted from 0."
+            f"{angiogram.path}: there is no frame {options.frame}; it has {angiogram.frames}, which --frame and files "
+            "count from 0."
         )
     warnings: list[str] = []
     if options.frame is not None:
@@ -140,10 +141,11 @@ def _frame_and_vessels(
     if mask.shape != angiogram.size:
         sizes = [f"{size[0]} x {size[1]}" for size in (mask.shape, angiogram.size)]
         raise DataError(f"{angiogram.path}: the mask has {sizes[0]} pixels, the image {sizes[1]}.")
+    place = f" in frame {frame.number + 1} of {angiogram.frames}" if angiogram.frames > 1 else ""
     if not mask.any():
-        raise DataError(f"{angiogram.path}: no vessel was found in frame {frame.number}; there is nothing to measure.")
+        raise DataError(f"{angiogram.path}: no vessel was found{place}; there is nothing to measure.")
     if mask.all():
-        raise DataError(f"{angiogram.path}: the mask of frame {frame.number} covers the whole image.")
+        raise DataError(f"{angiogram.path}: the mask{place} covers the whole image.")
     return frame, _Vessels(np.ascontiguousarray(mask, bool), probability), warnings
 
 

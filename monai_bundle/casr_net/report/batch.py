@@ -217,7 +217,7 @@ def with_mask(options: Options, path: str | Path) -> Options:
         if frame is None:
             raise DataError(f"{path}: masks of {mask.frames} frames; --frame says which is to be measured.")
         if frame not in numbers:
-            raise DataError(f"{path}: has no mask of frame {frame}.")
+            raise DataError(f"{path}: has no mask of frame {frame + 1} (number {frame} from 0).")
         return replace(options, mask=mask.frame(numbers.index(frame)))
     finally:
         mask.close()

@@ -59,7 +59,7 @@ class Options:
         if self.reference is not None and self.ends is None:
             raise UsageError("A reference diameter belongs to a vessel; two ends (--path) say which one.")
         if self.frame is not None and self.frame < 0:
-            raise UsageError(f"The frame is {self.frame}; frames count from 0.")
+            raise UsageError(f"The frame is {self.frame}; frames count from 0 here, as in names of files.")
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""

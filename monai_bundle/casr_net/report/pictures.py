@@ -28,7 +28,7 @@ def frame_picture(analysis: Analysis, numbered: int) -> Markup:
     unit = max(columns, rows) / 512
     lesions = [lesion for _, lesion in analysis.lesions]
     label = (
-        f"Frame {analysis.frame.number} with the vessel tree coloured by its width"
+        f"Frame {analysis.frame.number + 1} with the vessel tree coloured by its width"
         f"{f' and {len(lesions[:numbered])} numbered narrowings' if lesions else ''}."
     )
     parts = [

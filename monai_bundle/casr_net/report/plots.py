@@ -113,7 +113,7 @@ def contrast_plot(analysis: Analysis) -> Markup | None:
     curve = analysis.frame.curve
     if not curve or len(curve["frames"]) < 2:
         return None
-    frames = np.asarray(curve["frames"], float)
+    frames = np.asarray(curve["frames"], float) + 1  # people count frames from 1
     axes = _Axes((float(frames[0]), float(frames[-1])), (0.0, 1.1))
     parts = []
     phases = list(curve["phases"])
@@ -123,7 +123,7 @@ def contrast_plot(analysis: Analysis) -> Markup | None:
             element("rect", x=float(left), y=float(top), width=max(float(right - left), 2.0),
                     height=float(bottom - top), class_="during")
         )  # fmt: skip
-    parts.append(axes.drawn("frame, from 0", "share of the largest value"))
+    parts.append(axes.drawn("frame", "share of the largest value"))
     for name, kind in (("length", "profile"), ("contrast", "second")):
         values = np.array([np.nan if value is None else value for value in curve[name]], float)
         known = np.isfinite(values)
@@ -132,12 +132,12 @@ def contrast_plot(analysis: Analysis) -> Markup | None:
                 element("polyline", class_=kind, points=points_of(axes.place(frames[known], np.clip(
                     values[known] / values[known].max(), 0, None))))
             )  # fmt: skip
-    at = axes.place(analysis.frame.number, np.array([0.0, axes.y[1]]))
+    at = axes.place(analysis.frame.number + 1, np.array([0.0, axes.y[1]]))
     parts.append(element("line", x1=float(at[0, 0]), x2=float(at[1, 0]), y1=float(at[0, 1]), y2=float(at[1, 1]),
                          class_="chosen"))  # fmt: skip
     label = (
         "Vessel length and contrast over the frames of the cine; shaded: with contrast; the line marks frame "
-        f"{analysis.frame.number}, which was measured."
+        f"{analysis.frame.number + 1}, which was measured."
     )
     return svg(WIDTH, HEIGHT, label, parts, "plot")
 
