@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from makers.orthanc import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = ROOT / "monai_bundle" / "label_app"
+WEB = APP / "web"
 PYTHON = Path(os.environ.get("CASR_LABEL_PYTHON") or ROOT / ".venv-label" / "bin" / "python")
 REASON = f"{PYTHON} is not there: `make label-test` makes it, or set CASR_LABEL_PYTHON"
 
@@ -265,3 +267,37 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     yield begin
     for one in made:
         one.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; tests that ask for it skip where it is absent (browser.py)."""
+    from .browser import chromium
+
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture
+def context(browser: Any) -> Iterator[Any]:
+    """A user of the browser, with a window of the smallest size that is promised."""
+    one = browser.new_context(viewport={"width": 1280, "height": 720})
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's source with the packages of its lock file."""
+    if (WEB / "node_modules" / "esbuild").is_dir():
+        return WEB
+    copy = tmp_path_factory.mktemp("web")
+    shutil.copytree(WEB, copy, ignore=shutil.ignore_patterns("node_modules", "dist"), dirs_exist_ok=True)
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not there")
+    done = subprocess.run(
+        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=copy, capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"npm ci has no packages: {done.stderr.strip()[-200:]}")
+    return copy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -17,12 +16,11 @@ import pytest
 
 from casr_net.files.masks import read_mask
 
-from .browser import CHROMIUM, REASON, Page, chromium
-from .conftest import APP, Server, png
+from .browser import HERE, REASON, Page
+from .conftest import WEB, Server, png
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None or importlib.util.find_spec("playwright") is None, reason=REASON)
+pytestmark = pytest.mark.skipif(not HERE, reason=REASON)
 
-WEB = APP / "web"
 LONG = 300
 
 
@@ -43,36 +41,6 @@ def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     one = Server(folder, tmp_path_factory.mktemp("log") / "server.log").start()
     yield one
     one.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as one:
-        yield one
-
-
-@pytest.fixture
-def context(browser: Any) -> Iterator[Any]:
-    one = browser.new_context(viewport={"width": 1280, "height": 720})
-    yield one
-    one.close()
-
-
-@pytest.fixture(scope="session")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page's source with the packages of its lock file."""
-    if (WEB / "node_modules" / "esbuild").is_dir():
-        return WEB
-    copy = tmp_path_factory.mktemp("web")
-    shutil.copytree(WEB, copy, ignore=shutil.ignore_patterns("node_modules", "dist"), dirs_exist_ok=True)
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not there")
-    done = subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=copy, capture_output=True, text=True
-    )
-    if done.returncode:
-        pytest.skip(f"npm ci has no packages: {done.stderr.strip()[-200:]}")
-    return copy
 
 
 def labels(folder: Path, image: str) -> np.ndarray:

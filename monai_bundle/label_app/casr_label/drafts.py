@@ -94,7 +94,9 @@ class DraftStore:
         folders = [one for one in self._folder.iterdir() if one.is_dir()]
         return {one.name for one in folders if any(_NAME.fullmatch(name) for name in os.listdir(one))}
 
-    def write(self, image_id: str, frame: int, mask: np.ndarray, seen: int, settings: Mapping[str, Any]) -> int:
+    def write(
+        self, image_id: str, frame: int, mask: np.ndarray, seen: int, settings: Mapping[str, Any], writer: str = ""
+    ) -> int:
         """Store a mask, bool (X, Y).
 
         Args:
@@ -103,6 +105,8 @@ class DraftStore:
             mask: the new one.
             seen: revision that it was made from; 0 for none.
             settings: JSON-ready notes that are kept with it.
+            writer: name of the window that draws; "" for none. What the same one has made from the same revision, it
+                may replace: it did not get the answer, and tries again.
 
         Returns:
             its revision.
@@ -112,10 +116,13 @@ class DraftStore:
             DataError: when it cannot be written.
         """
         with self._lock:
-            self._check(image_id, frame, seen)
-            revision = max(seen + 1, time.time_ns() // 10**6)
+            there = self.of(image_id).get(frame)
+            if there is None or not writer or _origin(there) != (writer, seen):
+                self._check(image_id, frame, seen)
+            revision = max(seen + 1, there.revision + 1 if there else 0, time.time_ns() // 10**6)
             note = PngImagePlugin.PngInfo()
-            note.add_text(_NOTE, json.dumps({**settings, "image": image_id, "frame": frame}))
+            origin = {"image": image_id, "frame": frame, "writer": writer, "seen": seen}
+            note.add_text(_NOTE, json.dumps({**settings, **origin}))
             picture = Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)).T)
             target = self._place(image_id) / f"f{frame:05d}-r{revision}.png"
             try:
@@ -162,6 +169,14 @@ class DraftStore:
 def folder_name(image_id: str) -> str:
     """A short name for what belongs to an image, whatever its own name is."""
     return hashlib.sha256(checked_id(image_id).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _origin(draft: Draft) -> tuple[str, int] | None:
+    try:
+        _, note = draft.read()
+        return str(note["writer"]), int(note["seen"])
+    except (CASRError, KeyError, ValueError, TypeError):
+        return None
 
 
 def _opened(path: Path) -> tuple[np.ndarray, dict[str, Any]]:

@@ -220,6 +220,7 @@ def put_draft(
     seen: Annotated[int, Query(ge=0, description="revision that it was made from, 0 for none")] = 0,
     threshold: Annotated[float, Form()] = 0.5,
     refine: Annotated[bool, Form()] = True,
+    writer: Annotated[str, Form(max_length=64, description="of a window; it may try again what got no answer")] = "",
 ) -> dict[str, Any]:
     """Keep a mask of one frame as draft; 409 if there is a later one."""
     options = checked_request({"threshold": threshold, "refine": refine})
@@ -232,7 +233,7 @@ def put_draft(
             source = bench.open(place.path)
         found = bench.received(source, frame, Path(file.name))
     settings = {"threshold": options["threshold"], "refine": options["refine"]}
-    return {"revision": bench.drafts.write(place.name, frame, found, seen, settings)}
+    return {"revision": bench.drafts.write(place.name, frame, found, seen, settings, writer)}
 
 
 @router.delete("/draft")

@@ -17,10 +17,15 @@ export interface Kept {
 
 const STORE = "drafts";
 
+const random = (): string => Array.from(crypto.getRandomValues(new Uint8Array(8)), (v) => v.toString(16).padStart(2, "0")).join("");
+
+// Of this page as it is loaded now: a window that is duplicated gets another one.
+export const writer = random();
+
 // A window keeps its name when it is loaded again.
 export const tab: string = (() => {
   const there = sessionStorage.getItem("casr-tab");
-  const name = there ?? Array.from(crypto.getRandomValues(new Uint8Array(8)), (v) => v.toString(16).padStart(2, "0")).join("");
+  const name = there ?? random();
   sessionStorage.setItem("casr-tab", name);
   return name;
 })();

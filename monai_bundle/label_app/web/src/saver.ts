@@ -1,7 +1,7 @@
 // Autosave: every change goes into this browser at once, and to the server a moment later.
 
 import { form, maskBlob, offline, query, ServerError, words, type Source } from "./api";
-import { drop, keep, tab } from "./keep";
+import { drop, keep, tab, writer } from "./keep";
 import type { Layer } from "./layer";
 
 const REST = 500; // milliseconds without a change
@@ -105,7 +105,7 @@ export class Saver {
     try {
       const mask = await maskBlob(layer.mask, layer.columns, layer.rows);
       const answer = await form<{ revision: number }>("PUT", `/page/draft?${query(this.source, { frame, seen: layer.revision })}`, {
-        mask: [mask, "mask.png"], threshold: String(layer.settings.threshold), refine: String(layer.settings.refine),
+        mask: [mask, "mask.png"], threshold: String(layer.settings.threshold), refine: String(layer.settings.refine), writer,
       });
       layer.revision = answer.revision;
       layer.saved = version;
