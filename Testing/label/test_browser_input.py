@@ -1,4 +1,4 @@
-"""The page in a real browser: by keyboard alone, with a pen, with fingers, and a training from its begin to the way back."""
+"""The page in a real browser: by keyboard alone, with a pen, with fingers; and a training, with the way back."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from .state import StateFolder
 from .strategies import MostUncertain, UncertainDiverse
 from .training import CASRTrainTask
 
-__all__ = ["MODEL", "CASRLabelApp"]
+__all__ = ["MODEL", "CASRLabelApp", "default_state"]
 
 MODEL = "casr_net"
 """Name of the model and of its trainer in requests."""
@@ -57,7 +57,7 @@ class CASRLabelApp(MONAILabelApp):
         self.bundle = str(Path(app_dir).resolve().parent)
         conf = conf or {}
         platt = Path(app_dir) / "calibration.json"
-        self.state = StateFolder(Path(conf.get("state_dir") or _default_state(studies)), platt)
+        self.state = StateFolder(Path(conf.get("state_dir") or default_state(studies)), platt)
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -185,7 +185,8 @@ def _is_address(studies: str) -> bool:
     return studies.startswith(("http://", "https://"))
 
 
-def _default_state(studies: str) -> Path:
+def default_state(studies: str) -> Path:
+    """Folder of what is learned of a folder of images, or of a DICOMweb server, unless another one is chosen."""
     if not _is_address(studies):
         return Path(studies) / ".casr"
     name = hashlib.sha256(studies.rstrip("/").encode()).hexdigest()[:16]

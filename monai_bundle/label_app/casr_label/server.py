@@ -92,7 +92,7 @@ def make_server(options: Options) -> Any:
     add_proxy(app, archive, (user, password) if user else None, prefixes)
     add_page(app)
     add_ohif(app, bool(archive))
-    _add_errors(app)
+    _add_errors(app, _places(options))
 
     # MONAI Label lets the pages of all sites in, with their users' cookies.
     app.user_middleware = [one for one in app.user_middleware if one.cls is not CORSMiddleware]
@@ -128,8 +128,16 @@ def _set_environment(options: Options) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # of the processes for training, scoring and batches
 
 
-def _add_errors(app: Any) -> None:
-    """What each error is answered with: the reason, as one line."""
+def _places(options: Options) -> list[str]:
+    """Folders of this server, which clients need not know."""
+    from .app import default_state
+
+    studies = [] if _is_address(options.studies) else [options.studies]
+    return [tempfile.gettempdir(), options.state_dir or str(default_state(options.studies)), *studies]
+
+
+def _add_errors(app: Any, places: list[str]) -> None:
+    """What each error is answered with: the reason, as one line; files are named from within ``places``."""
     from fastapi import Request
     from fastapi.responses import JSONResponse
     from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException, MONAILabelException
@@ -145,6 +153,8 @@ def _add_errors(app: Any) -> None:
     def answer(status: int) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
         async def handler(_request: Request, error: Exception) -> JSONResponse:
             text = " ".join(str(getattr(error, "msg", error)).split())
+            for place in places:
+                text = text.replace(f"{place}{os.sep}", "")
             return JSONResponse({"detail": text}, status_code=status)
 
         return handler

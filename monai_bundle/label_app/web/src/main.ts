@@ -95,7 +95,13 @@ async function open(wanted: Source, at?: number): Promise<void> {
   editor.settle();
   player.stop();
   await opened?.saver.flush();
-  const said = await json<Described>("GET", `/page/image?${query(wanted)}`);
+  let said: Described;
+  try {
+    said = await json<Described>("GET", `/page/image?${query(wanted)}`);
+  } catch (error) {
+    if (mine === turn && opened) await show(frame).catch(fault); // what was open stays, also if it was still on its way
+    throw error;
+  }
   if (mine !== turn) return;
   const source = { ...wanted, name: said.title ?? wanted.name };
   opened?.close();
@@ -119,6 +125,7 @@ async function open(wanted: Source, at?: number): Promise<void> {
   resetWindow();
   list.mark(source.image ?? "");
   linkViewer(said);
+  describe(); // its name, also if it cannot be shown
   get("cine").hidden = said.frames < 2;
   const slider = input("frame");
   slider.max = String(said.frames);

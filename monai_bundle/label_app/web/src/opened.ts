@@ -127,6 +127,7 @@ export class Opened {
     const box = layer.all();
     const before = layer.cut(box);
     layer.load(one.mask);
+    layer.stored = true; // as a draft: a proposal that comes by itself does not change it
     layer.record(box, before);
     if (one.key !== this.saver.key(frame)) void drop(one.key);
     this.saver.changed(frame);
