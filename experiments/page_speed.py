@@ -1,5 +1,5 @@
 """How fast the label server's page is, in a real Chromium without a GPU: bytes that it loads, seconds from a click to
-the mask, frames a second of a cine of 300 frames, memory.
+the mask, frames a second of a cine of 300 frames, memory; a frame of 4096 x 4096 pixels and a cine of 3000 frames.
 
     python experiments/page_speed.py --output experiments/results/page_speed.json
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -30,6 +31,8 @@ from casr_net.synthetic.angiogram import make_cine
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "monai_bundle" / "label_app"
 FRAMES, SIDE = 300, 512
+LARGE, LONG, SMALL = 4096, 3000, 128
+"""Side of a large frame; frames of a long cine, and their side."""
 MILLISECONDS = 300_000
 """That anything may take."""
 
@@ -62,6 +65,14 @@ def write_studies(folder: Path) -> None:
         cv2.imwrite(str(folder / f"angiogram_{seed}.png"), make_cine(seed=seed, frames=8)[5].image)
     frames = [frame.image for frame in make_cine(seed=11, frames=24)]
     cv2.imwritemulti(str(folder / "cine.tif"), [frames[number % len(frames)] for number in range(FRAMES)])
+
+
+def write_extremes(folder: Path) -> None:
+    """A frame that is larger, and a cine that is longer, than what comes from a patient."""
+    frames = [frame.image for frame in make_cine(seed=11, frames=24)]
+    cv2.imwrite(str(folder / "large.png"), cv2.resize(frames[12], (LARGE, LARGE)), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    small = [cv2.resize(frame, (SMALL, SMALL), interpolation=cv2.INTER_AREA) for frame in frames]
+    cv2.imwritemulti(str(folder / "long.tif"), [small[number % len(small)] for number in range(LONG)])
 
 
 def start(studies: Path, port: int) -> subprocess.Popen[bytes]:
@@ -114,6 +125,40 @@ def measure(page: Page, address: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def measure_extremes(page: Page, address: str) -> dict[str, Any]:
+    """Without the network: from the click to the picture, and from the end of a stroke to its draft on the server."""
+    page.set_default_timeout(MILLISECONDS)
+    page.goto(address)
+    page.wait_for_selector("#list li")
+    page.uncheck("#auto")
+    record: dict[str, Any] = {}
+    for image, what in (
+        ("angiogram_5", f"{SIDE} x {SIDE}"),
+        ("large", f"{LARGE} x {LARGE}"),
+        ("long", f"{LONG} frames"),
+    ):
+        begun = time.perf_counter()
+        page.click(f"#list button:has-text('{image}')")
+        shown = re.compile(rf"^{image}.*, (no mask yet|proposal)$")
+        expect(page.locator("#title")).to_have_text(shown, timeout=MILLISECONDS)
+        opened = time.perf_counter() - begun
+        box = page.locator("#canvas").bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 3
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 60, y, steps=5)
+        begun = time.perf_counter()
+        page.mouse.up()
+        expect(page.locator("#title")).to_have_text(re.compile(", draft$"), timeout=MILLISECONDS)
+        record[what] = {
+            "seconds_from_click_to_picture": round(opened, 2),
+            "seconds_from_stroke_to_draft": round(time.perf_counter() - begun, 2),
+            "javascript_heap_mb": round(page.evaluate("performance.memory.usedJSHeapSize") / 2**20),
+        }
+    return record
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
@@ -124,6 +169,7 @@ def main() -> None:
         port = int(opened.getsockname()[1])
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         write_studies(Path(folder))
+        write_extremes(Path(folder))
         server = start(Path(folder), port)
         try:
             browser = playwright.chromium.launch(
@@ -131,9 +177,11 @@ def main() -> None:
             )
             before = os.getloadavg()[0]
             page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
+            address = f"http://127.0.0.1:{port}/"
             record = {
                 "what": f"the page on synthetic angiograms of {SIDE} x {SIDE} pixels, a cine of {FRAMES} frames",
-                **measure(page, f"http://127.0.0.1:{port}/"),
+                **measure(page, address),
+                "without_the_network": measure_extremes(browser.new_context().new_page(), address),
                 "load_average": [round(before, 1), round(os.getloadavg()[0], 1)],
                 "versions": {"chromium": browser.version, "playwright": version("playwright")},
                 "hardware": hardware(),
