@@ -17,7 +17,7 @@ from casr_net.files.masks import read_mask
 
 from .browser import HERE, REASON, Page
 from .conftest import Server, full_mask, png
-from .test_page import decoded, put
+from .test_page import decoded
 
 pytestmark = pytest.mark.skipif(not HERE, reason=REASON)
 
@@ -201,20 +201,3 @@ def test_image_is_removed_while_it_is_open(context: Any, served: Server, folder:
     (tmp_path / "gone.png").rename(folder / "gone.png")
     page.saved()
     assert page.pixels() == drafted(served, "gone") == drawn and page.faults == []
-
-
-def test_second_try_of_a_window_replaces_its_first_one(served: Server) -> None:
-    """HTTP: only the same window's, made from the same revision."""
-    mask = full_mask()
-    first = put(served, "frame0", mask, 0, writer="me")
-    before = (
-        first.json["revision"] if first.status == 200 else served.get("/page/image?image=frame0").json["drafts"]["0"]
-    )
-    one = put(served, "frame0", mask, before, writer="me").json["revision"]
-    again = put(served, "frame0", mask.T, before, writer="me")
-    assert again.status == 200 and again.json["revision"] > one
-    assert put(served, "frame0", mask, before, writer="other").status == 409
-    assert put(served, "frame0", mask, before).status == 409
-    last = put(served, "frame0", mask, again.json["revision"], writer="other")
-    assert last.status == 200 and put(served, "frame0", mask.T, again.json["revision"], writer="me").status == 409
-    assert (decoded(served.get("/page/draft?image=frame0&frame=0")) == mask).all()

@@ -121,6 +121,25 @@ def test_drafts_have_revisions(served: Server) -> None:
     assert put(served, "frame1", mask, second).status == 409, "a window that still shows what was discarded is told"
 
 
+def test_second_try_of_a_window_replaces_its_first_one(served: Server) -> None:
+    """Its answer was lost: only that of the same window, made from the same revision, and only by a newer one."""
+    mask = full_mask()
+
+    def sent(mask: np.ndarray, seen: int, writer: str, turn: int) -> Answer:
+        return put(served, "frame0", mask, seen, writer=writer, turn=str(turn))
+
+    one = sent(mask, 0, "me", 1).json["revision"]
+    again = sent(mask.T, 0, "me", 2)
+    assert again.status == 200 and again.json["revision"] > one
+    late = sent(mask, 0, "me", 1)
+    assert late.status == 200 and late.json["revision"] == again.json["revision"], "overtaken on the way"
+    assert sent(mask, 0, "other", 3).status == 409 and put(served, "frame0", mask, 0).status == 409
+    last = sent(mask, again.json["revision"], "other", 1)
+    assert last.status == 200 and sent(mask.T, again.json["revision"], "me", 3).status == 409
+    assert (decoded(served.get("/page/draft?image=frame0&frame=0")) == mask).all()
+    assert served.request("DELETE", f"/page/draft?image=frame0&frame=0&seen={last.json['revision']}").status == 200
+
+
 def test_accepted_drafts_are_the_final_label(served: Server, folder: Path) -> None:
     mask = full_mask()
     two = {frame: put(served, "cine", mask if frame == 1 else mask.T, 0, frame).json["revision"] for frame in (1, 3)}

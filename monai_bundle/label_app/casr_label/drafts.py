@@ -95,8 +95,9 @@ class DraftStore:
         return {one.name for one in folders if any(_NAME.fullmatch(name) for name in os.listdir(one))}
 
     def write(
-        self, image_id: str, frame: int, mask: np.ndarray, seen: int, settings: Mapping[str, Any], writer: str = ""
-    ) -> int:
+        self, image_id: str, frame: int, mask: np.ndarray, seen: int, settings: Mapping[str, Any],
+        writer: tuple[str, int] = ("", 0),
+    ) -> int:  # fmt: skip
         """Store a mask, bool (X, Y).
 
         Args:
@@ -105,8 +106,9 @@ class DraftStore:
             mask: the new one.
             seen: revision that it was made from; 0 for none.
             settings: JSON-ready notes that are kept with it.
-            writer: name of the window that draws; "" for none. What the same one has made from the same revision, it
-                may replace: it did not get the answer, and tries again.
+            writer: name of the window that draws, "" for none, and a number that grows with its changes. What the same
+                one has made from the same revision, it may replace: it did not get the answer, and tries again. If the
+                one that is there is as new, since requests overtook each other, it stays.
 
         Returns:
             its revision.
@@ -117,12 +119,15 @@ class DraftStore:
         """
         with self._lock:
             there = self.of(image_id).get(frame)
-            if there is None or not writer or _origin(there) != (writer, seen):
+            origin = _origin(there) if there and writer[0] else None
+            if there is None or origin is None or origin[:2] != (writer[0], seen):
                 self._check(image_id, frame, seen)
+            elif origin[2] >= writer[1]:
+                return there.revision
             revision = max(seen + 1, there.revision + 1 if there else 0, time.time_ns() // 10**6)
             note = PngImagePlugin.PngInfo()
-            origin = {"image": image_id, "frame": frame, "writer": writer, "seen": seen}
-            note.add_text(_NOTE, json.dumps({**settings, **origin}))
+            known = {"image": image_id, "frame": frame, "writer": writer[0], "turn": writer[1], "seen": seen}
+            note.add_text(_NOTE, json.dumps({**settings, **known}))
             picture = Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)).T)
             target = self._place(image_id) / f"f{frame:05d}-r{revision}.png"
             try:
@@ -171,10 +176,11 @@ def folder_name(image_id: str) -> str:
     return hashlib.sha256(checked_id(image_id).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _origin(draft: Draft) -> tuple[str, int] | None:
+def _origin(draft: Draft) -> tuple[str, int, int] | None:
+    """Writer, revision that it was made from, and the writer's number of it."""
     try:
         _, note = draft.read()
-        return str(note["writer"]), int(note["seen"])
+        return str(note["writer"]), int(note["seen"]), int(note["turn"])
     except (CASRError, KeyError, ValueError, TypeError):
         return None
 

@@ -221,6 +221,7 @@ def put_draft(
     threshold: Annotated[float, Form()] = 0.5,
     refine: Annotated[bool, Form()] = True,
     writer: Annotated[str, Form(max_length=64, description="of a window; it may try again what got no answer")] = "",
+    turn: Annotated[int, Form(ge=0, description="of the writer; grows with each change")] = 0,
 ) -> dict[str, Any]:
     """Keep a mask of one frame as draft; 409 if there is a later one."""
     options = checked_request({"threshold": threshold, "refine": refine})
@@ -233,7 +234,7 @@ def put_draft(
             source = bench.open(place.path)
         found = bench.received(source, frame, Path(file.name))
     settings = {"threshold": options["threshold"], "refine": options["refine"]}
-    return {"revision": bench.drafts.write(place.name, frame, found, seen, settings, writer)}
+    return {"revision": bench.drafts.write(place.name, frame, found, seen, settings, (writer, turn))}
 
 
 @router.delete("/draft")

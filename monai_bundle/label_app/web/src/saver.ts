@@ -105,7 +105,8 @@ export class Saver {
     try {
       const mask = await maskBlob(layer.mask, layer.columns, layer.rows);
       const answer = await form<{ revision: number }>("PUT", `/page/draft?${query(this.source, { frame, seen: layer.revision })}`, {
-        mask: [mask, "mask.png"], threshold: String(layer.settings.threshold), refine: String(layer.settings.refine), writer,
+        mask: [mask, "mask.png"], threshold: String(layer.settings.threshold), refine: String(layer.settings.refine),
+        writer, turn: String(version),
       });
       layer.revision = answer.revision;
       layer.saved = version;
