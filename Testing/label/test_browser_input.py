@@ -173,7 +173,7 @@ def test_fingers_draw_zoom_and_move(browser: Any, served: Server) -> None:
     context.close()
 
 
-def test_training_and_the_way_back(context: Any, served: Server, angiograms: list[np.ndarray]) -> None:
+def test_training_and_the_way_back(context: Any, served: Server, folder: Path) -> None:
     for number in range(4):  # "all is vessel": any training comes nearer to that
         assert served.label(f"frame{number}", "x.png", png(np.full((128, 128), 255, np.uint8))).status == 200
     page = Page(context, served).load()
@@ -187,14 +187,21 @@ def test_training_and_the_way_back(context: Any, served: Server, angiograms: lis
     page.tab.route("**/train/casr_net*", quick)
     page.tab.keyboard.press("t")
     page.says("Version 0: the bundle's own weights", "#versions")
+    run = folder / ".casr" / "run"
+    run.mkdir(parents=True)
+    (run / "last.ckpt").write_bytes(b"of a server that was killed")
+    page.tab.keyboard.press("Escape")
+    page.tab.wait_for_selector("#training", state="hidden")
+    page.tab.keyboard.press("t")
+    page.says("A training was interrupted when the server ended", "#train-state")
     page.tab.fill("#epochs", "1")
     page.tab.click("#train")
     page.says("Running", "#train-state")
     assert page.tab.is_visible("#train-stop") and page.tab.is_disabled("#train")
     page.says("Done.", "#train-state").says("is used from now on", "#train-state")
     page.says("Version 1", "#versions")
-    used = page.tab.locator("#versions li", has_text="in use")
-    assert "Version 1" in used.inner_text() and "Dice on held labels" in used.inner_text()
+    used = "#versions li:has-text('in use')"
+    page.says("Version 1", used).says("Dice on held labels", used)
     page.tab.click("#training button:text-is('Close')")
     (version,) = served.get("/page/training").json["versions"]
     assert version["options"]["max_epochs"] == 1 and version["published"]
@@ -206,7 +213,7 @@ def test_training_and_the_way_back(context: Any, served: Server, angiograms: lis
     page.tab.keyboard.press("t")
     page.tab.click("#versions button[aria-label='Use version 0']")
     page.says("Version 0 is used now", "#train-state")
-    assert "Version 0" in page.tab.locator("#versions li", has_text="in use").inner_text()
+    page.says("Version 0", used)
     page.tab.keyboard.press("Escape")
     page.says("Not segmented by the weights in use", "#about")
     page.tab.click("#segment")
