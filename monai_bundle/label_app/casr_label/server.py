@@ -64,6 +64,7 @@ def make_server(options: Options) -> Any:
     from .access import OriginGuard, TokenGuard, allowed_hosts, checked_token
 
     token, hosts = checked_token(options.token, options.host), allowed_hosts(options.host, options.hosts)
+    _say("loading MONAI Label and PyTorch; this takes ten seconds or more ...")
     _set_environment(options)
     from fastapi.middleware.cors import CORSMiddleware
 
@@ -208,7 +209,6 @@ def main(arguments: list[str] | None = None) -> int:
     mark_server()
     private = _private_folder()
     try:
-        _say("loading MONAI Label and PyTorch; this takes ten seconds or more ...")
         server = make_server(options)
         # MONAI Label looks whether a label's name is that of a file, and removes it then: here, nothing is.
         (private / _EMPTY).mkdir()
