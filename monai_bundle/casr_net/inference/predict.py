@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import SimpleInferer
+from monai.transforms import Compose, Invertd, apply_transform
 
 from ..errors import UsageError
 from .runtimes.prepared import Runtimes
 
-__all__ = ["FrameInferer", "predict"]
+__all__ = ["FrameInferer", "postprocessed", "predict"]
 
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-2,), (-1,), (-2, -1))
@@ -95,5 +98,21 @@ def predict(
     """
     prepared = channels(data)
     prepared["pred"] = inferer(prepared["image"][None].to(device), network)[0].cpu()
-    result: dict[Any, Any] = postprocessing(prepared)
-    return result
+    return postprocessed(postprocessing, prepared)
+
+
+_inverting = threading.Lock()
+
+
+def postprocessed(transform: Any, data: dict[Any, Any]) -> dict[Any, Any]:
+    """Apply transforms; several threads may do so at once.
+
+    MONAI's ``Invertd`` lets the transforms that it inverts miss keys while it does, and must be alone with them.
+    """
+    if isinstance(transform, Compose):
+        for step in transform.transforms:
+            data = postprocessed(step, data)
+        return data
+    with _inverting if isinstance(transform, Invertd) else nullcontext():
+        done: dict[Any, Any] = apply_transform(transform, data)
+    return done
