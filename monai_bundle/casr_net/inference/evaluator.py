@@ -18,7 +18,7 @@ from ..files.images import Angiogram, read_angiogram
 from ..files.results import ResultWriter
 from ..uncertainty.quality import soft_dice_confidence
 from .origin import fingerprint
-from .pipeline import Pipeline, Way
+from .pipeline import Pipeline
 from .record import RunReport
 from .stages import FrameNetwork, frame_stages, loading_apart
 from .threads import Shares, current_shares, planned, sharing
@@ -117,14 +117,14 @@ class FrameEvaluator(SupervisedEvaluator):
         if self._ways is not None:
             self._ways.close()
 
-    def done(self) -> Iterator[Way]:
-        """The frames that are done, in order; those that failed are noted."""
+    def done(self) -> Iterator[list[dict[Any, Any]]]:
+        """The data of each frame that is done, in order; those that failed are noted."""
         if self._ways is None:
             self._ways = self._begun()
         for way in self._ways:
             self.current = way.item
             if way.error is None:
-                yield way
+                yield [{**way.value, "seconds": way.seconds}]
                 continue
             if isinstance(way.error, UsageError) and way.stage in ("network", "refinement"):
                 raise way.error  # the same for every frame
@@ -151,12 +151,11 @@ class FrameEvaluator(SupervisedEvaluator):
             shares.room if self.pipelined else 1, lambda data: int(np.prod(data["angiogram"].size)),
         )  # fmt: skip
 
-    def _take(self, engine: Engine, way: Way) -> list[dict[Any, Any]]:
-        way.value["seconds"] = way.seconds
-        engine.state.batch = engine.state.output = [way.value]
+    def _take(self, engine: Engine, batch: list[dict[Any, Any]]) -> list[dict[Any, Any]]:
+        engine.state.output = batch
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
-        return [way.value]
+        return batch
 
 
 class _Done:
@@ -165,7 +164,7 @@ class _Done:
     def __init__(self, evaluator: FrameEvaluator) -> None:
         self._evaluator = evaluator
 
-    def __iter__(self) -> Iterator[Way]:
+    def __iter__(self) -> Iterator[list[dict[Any, Any]]]:
         return self._evaluator.done()
 
 

@@ -104,8 +104,12 @@ class Pipeline(Iterator[Way]):
                 raise StopIteration
             # In short turns: a wait without end cannot be interrupted on every system.
             while not self._ways[0].done.wait(0.1):
+                if self._stopped:
+                    raise StopIteration
                 self._fill()
             way = self._ways.popleft()
+            if way.error is not None and not isinstance(way.error, Exception):
+                raise way.error
             self._fill()
             return way
         except BaseException:
@@ -137,7 +141,7 @@ class Pipeline(Iterator[Way]):
         for stage, work in zip(self.stages, self._alone, strict=True):
             if way.error is None:
                 _through(stage, work, [way])
-        if isinstance(way.error, KeyboardInterrupt):
+        if way.error is not None and not isinstance(way.error, Exception):
             raise way.error
         return way
 
