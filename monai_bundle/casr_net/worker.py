@@ -136,7 +136,8 @@ class FrameWorker:
                 store_array(folder / f"probability_{index:05d}.npy", result.probability.astype(np.float32, copy=False))
                 store_array(folder / f"mask_{index:05d}.npy", result.mask.astype(np.uint8))
                 entries |= {
-                    "seconds": round(sum(way.seconds.values()) + time.perf_counter() - mark, 4), "device": str(segmenter.device), "source": source,
+                    "seconds": round(sum(way.seconds.values()) + time.perf_counter() - mark, 4),
+                    "device": str(segmenter.device), "source": source,
                     "pixels": int(result.mask.sum()), "warnings": [] if result.mask.any() else ["no vessel was found"],
                 }  # fmt: skip
             except Exception as error:

@@ -69,7 +69,7 @@ class FrameDataset(IterableDataset):
 
 
 class FrameEvaluator(SupervisedEvaluator):
-    """MONAI's evaluator, with several frames on their way through the stages at once (:mod:`casr_net.inference.stages`).
+    """MONAI's evaluator, with several frames on their way through the stages of :mod:`casr_net.inference.stages`.
 
     Handlers are called in the thread that runs it, frame after frame, in order: when a frame is done, ``state.batch``
     and ``state.output`` are lists of its data. A frame that fails is noted in the dataset's report, and the next goes
@@ -105,7 +105,7 @@ class FrameEvaluator(SupervisedEvaluator):
         self.current: dict[str, Any] | None = None
         self._ways: Pipeline | None = None
 
-    def run(self, global_epoch: int = 1) -> None:
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's
         """Go through the frames that are left."""
         frames = len(self.dataset.data) - self.dataset.position
         alone = Shares(current_shares().total)
@@ -152,7 +152,8 @@ class FrameEvaluator(SupervisedEvaluator):
         )  # fmt: skip
 
     def _take(self, engine: Engine, batch: list[dict[Any, Any]]) -> list[dict[Any, Any]]:
-        engine.state.output = batch
+        state: Any = engine.state
+        state.output = batch
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return batch

@@ -108,7 +108,7 @@ def fill_outside(grey: np.ndarray, field: np.ndarray) -> np.ndarray:
     return filled
 
 
-Places = tuple[np.ndarray, np.ndarray]
+Places = tuple[np.ndarray, ...]
 
 
 def _nearest_inside(field: np.ndarray) -> tuple[Places, Places]:
