@@ -45,7 +45,7 @@ def test_tiles_are_averaged_where_they_agree(small_tiles: None, shape: tuple[int
         whole = network(inputs)
     # Beyond the border of a tile there is nothing, which a Gaussian weight hides but for the last digits.
     inside = (tiled - whole)[..., 6:-6, 6:-6].abs()
-    assert float(inside.mean()) < 0.01 * float(whole.std())
+    assert float(inside.mean()) < 0.02 * float(whole.std())
 
 
 def test_mask_of_a_tiled_frame_is_that_of_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
