@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import cv2
 import torch
 
+from .runtimes.buffers import share_memory
+
 __all__ = ["Shares", "current_shares", "planned", "sharing"]
 
 REQUESTS = 4
@@ -86,8 +88,9 @@ def sharing(shares: Shares) -> Iterator[Shares]:
             _before[:] = [torch.get_num_threads(), cv2.getNumThreads()]
             _active = shares
             torch.set_num_threads(shares.each)
-            if shares.room > 1 and shares.requests > 1:
+            if shares.requests > 1:
                 cv2.setNumThreads(1)
+                share_memory()
         _users += 1
         used = _active or shares
     try:
