@@ -19,8 +19,9 @@ PATIENCE = 0.5
 """Seconds that an interrupted pipeline waits for the work that its threads have begun. They end by themselves. Our
 choice."""
 
-BUDGET = 2**25
-"""Pixels of the frames that are on the way together, where one has been seen. Our choice: 8 of 2048 x 2048."""
+BUDGET = 2**24
+"""Pixels of the frames that are on the way together, where one has been seen. Our choice: four frames of 2048 x 2048,
+one of 4096 x 4096."""
 
 
 @dataclass
