@@ -57,11 +57,13 @@ THREADS ?= 1
 evidence: $(VENV)/.test
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m casr_net.evaluation.crossval --minutes $(MINUTES) --threads $(THREADS)
 
-# Speed of stages and runtimes; the training runner waits meanwhile. NOTE says what else was running.
+# Speed of stages, runtimes, and of a cine from file to mask; the training runner waits meanwhile. NOTE says what else was running.
 ROUNDS ?= 7
 NOTE ?= nothing else was running
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/stages.py --rounds $(ROUNDS) --note "$(NOTE)" --output benchmarks/results/stages.json
+	$(BIN)/python benchmarks/cine.py --rounds 3 --note "$(NOTE)" --output benchmarks/results/cine.json
+	$(BIN)/python benchmarks/cine.py --table benchmarks/results/cine.json --into docs/speed.md
 
 evidence-status: $(VENV)/.test
 	$(BIN)/python -m casr_net.evaluation.crossval --status

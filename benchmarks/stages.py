@@ -61,13 +61,12 @@ def variants(config: list[str], network_too: bool, folder: Path) -> dict[str, Ca
     for way, net in (("", network), (" rewritten", rewritten(network))):
         for bfloat16 in formats:
             engines[f"torch {'bf16' if bfloat16 else 'fp32'}{way}"] = TorchEngine(net, bfloat16)
-        threads = torch.get_num_threads()
         model = as_onnx(net, inputs.shape[1]) if len(installed_runtimes()) > 1 else b""
         if "onnx" in installed_runtimes():
-            engines[f"onnx fp32{way}"] = OnnxEngine(model, threads)
+            engines[f"onnx fp32{way}"] = OnnxEngine(model)
         if "openvino" in installed_runtimes():
             for bfloat16 in formats:
-                engines[f"openvino {'bf16' if bfloat16 else 'fp32'}{way}"] = OpenVINOEngine(model, threads, bfloat16)
+                engines[f"openvino {'bf16' if bfloat16 else 'fp32'}{way}"] = OpenVINOEngine(model, bfloat16)
     return found | {name: (lambda engine=engine: engine(inputs)) for name, engine in engines.items()}
 
 

@@ -15,9 +15,10 @@ from casr_net.files.images import Angiogram
 from casr_net.files.inputs import find_inputs
 from casr_net.files.masks import read_mask
 from casr_net.files.results import ResultWriter
+from casr_net.inference.evaluator import FrameDataset
 from casr_net.inference.filerecord import FileRecord, frame_ranges
 from casr_net.inference.record import RunReport
-from casr_net.inference.run import FrameDataset, wanted_items
+from casr_net.inference.run import wanted_items
 
 from .conftest import files, record
 

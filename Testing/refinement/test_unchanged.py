@@ -7,13 +7,16 @@ import runpy
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch.nn import functional as F
 
-from casr_net.preprocessing.field import _blades, _line_medians, field_of_view
-from casr_net.refinement.contours import refine
+from casr_net.preprocessing.field import _blades, _line_medians, _nearest_inside, field_of_view
+from casr_net.preprocessing.filters import _gaussian
+from casr_net.refinement.contours import _Parts, refine
 from casr_net.refinement.fieldmask import MaskOutsideFieldd
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
@@ -52,6 +55,53 @@ def test_blades_are_decided_at_their_limit(dark: float, found: bool) -> None:
     assert _blades(image, np.zeros(image.shape, bool), 0.6, 0.12)[:4].any() == found
     image[:4] = 0.26
     assert _blades(image, np.zeros(image.shape, bool), 0.6, 0.12)[:4].all()
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_nearest_pixels_of_a_field_are_those_of_scipy(seed: int) -> None:
+    """Ties too."""
+    rng = np.random.default_rng(seed)
+    rows, columns = rng.integers(2, 180, 2).tolist()
+    x, y = np.indices((rows, columns))
+    field = (
+        rng.random((rows, columns)) < rng.random(),
+        (x >= rows // 4) & (y > columns // 5) & (y < columns - 1),
+        np.hypot(x - rows / 2, y - columns / 2) < 0.45 * min(rows, columns),
+        cv2.GaussianBlur(rng.random((rows, columns)), (0, 0), 3) > 0.5,
+    )[seed % 4]
+    field[rows // 2, columns // 2] = True
+    position, nearest = _nearest_inside(field)
+    expected = ndimage.distance_transform_edt(~field, return_distances=False, return_indices=True)
+    assert np.array_equal(position, np.nonzero(~field))
+    assert all(np.array_equal(found, places[position]) for found, places in zip(nearest, expected, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (512, 300), (41, 64), (8, 3)])
+@pytest.mark.parametrize("kind", ["noise", "field", "smooth"])
+def test_wide_gaussian_is_that_of_opencv(shape: tuple[int, int], kind: str) -> None:
+    """Noise and edges are what a filter by slow cosines could miss. The gain behind it is 4, a grey level 1 / 255."""
+    rng = np.random.default_rng(2)
+    image = rng.random(shape).astype(np.float32)
+    if kind != "noise":
+        image = cv2.GaussianBlur(image, (0, 0), 2)
+    if kind == "field":
+        image = (image > 0.5).astype(np.float32)
+    sigma = max(max(shape) / 30, 0.5)
+    expected = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+    assert np.abs(_gaussian(image, sigma) - expected).max() < 2e-5
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_depth_of_a_mask_that_grew_is_that_of_a_new_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = cv2.GaussianBlur(rng.random((160, 130)), (0, 0), 4) > 0.52
+    parts = _Parts(mask)
+    assert parts.depth.max() > 2
+    more = mask.astype(np.uint8)
+    for _ in range(seed):
+        center, size = rng.integers(0, 130, 2).tolist(), int(rng.integers(1, 4) if seed < 6 else rng.integers(3, 40))
+        cv2.circle(more, center, size, 1, cv2.FILLED)
+    assert np.allclose(parts.grown(more > 0).depth, _Parts(more > 0).depth, rtol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

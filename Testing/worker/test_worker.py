@@ -157,6 +157,8 @@ def test_one_bad_frame_costs_no_other(recorder: Recorder, angiogram: np.ndarray,
 class Failing(Segmenter):
     """Fails on its second frame."""
 
+    at_once = False
+
     def __init__(self, inner: Segmenter, error: Exception) -> None:
         self.__dict__.update(inner.__dict__)
         self.error, self.count = error, 0

@@ -113,26 +113,39 @@ class FrameWorker:
         segmenter = self._loaded(job.device)
         segmenter.refinement = self._refinement(job.threshold, job.refine)
         from .inference.frame_greys import FrameGreys
+        from .inference.segmenter import segment_each
 
         greys = FrameGreys(job)
         failed = 0
-        for place, index in enumerate(job.indices):
-            mark = time.perf_counter()
-            entries: dict[str, Any] = {"index": index, "number": place + 1, "count": len(job.indices)}
+
+        def load(place: int) -> tuple[np.ndarray, str | None]:
             try:
-                grey, source = greys.frame(place)
-                result = self._segment_frame(segmenter, grey)
+                return greys.frame(place)
+            finally:
+                news[place] = _news(greys)
+
+        news: dict[int, list[dict[str, Any]]] = {}
+        places = range(len(job.indices))
+        for way in segment_each(segmenter, places, load, lambda grey: self._segment_frame(segmenter, grey)):
+            mark, index = time.perf_counter(), job.indices[way.item]
+            entries: dict[str, Any] = {"index": index, "number": way.item + 1, "count": len(job.indices)}
+            try:
+                if way.error is not None:
+                    raise way.error
+                result, source = way.value
                 store_array(folder / f"probability_{index:05d}.npy", result.probability.astype(np.float32, copy=False))
                 store_array(folder / f"mask_{index:05d}.npy", result.mask.astype(np.uint8))
                 entries |= {
-                    "seconds": round(time.perf_counter() - mark, 4), "device": str(segmenter.device), "source": source,
+                    "seconds": round(sum(way.seconds.values()) + time.perf_counter() - mark, 4),
+                    "device": str(segmenter.device), "source": source,
                     "pixels": int(result.mask.sum()), "warnings": [] if result.mask.any() else ["no vessel was found"],
                 }  # fmt: skip
             except Exception as error:
                 failed += 1
                 reason = told(error)
                 entries |= {"error": reason.pop("text"), **reason}
-            self._tell_news(greys)
+            for message in news.pop(way.item, []):
+                self._send(**message)
             self._send(event="frame", **entries)
         self._send(event="done", seconds=round(time.perf_counter() - started, 4), failed=failed)
 
@@ -209,19 +222,22 @@ class FrameWorker:
             if segmenter.device.type == "cpu":
                 raise
             reason = str(error).partition("\n")[0]
-        segmenter.to("cpu")
+        segmenter.to("cpu")  # one thread works with a GPU
         torch.cuda.empty_cache()
         self._send(event="warning", text=f"The GPU's memory did not suffice; going on with the CPU ({reason}).")
         return segmenter.grey(grey)
 
-    def _tell_news(self, greys: FrameGreys) -> None:
-        while greys.warnings:
-            self._send(event="warning", text=greys.warnings.pop(0))
-        while greys.rules:
-            self._send(event="rule", **greys.rules.pop(0))
-
     def _send(self, **message: Any) -> None:
         self._send_message(message if self._id is None else {**message, "id": self._id})
+
+
+def _news(greys: FrameGreys) -> list[dict[str, Any]]:
+    """What a frame has made known, as messages."""
+    found = [{"event": "warning", "text": text} for text in greys.warnings]
+    found += [{"event": "rule", **rule} for rule in greys.rules]
+    greys.warnings.clear()
+    greys.rules.clear()
+    return found
 
 
 def _command(line: str) -> dict[str, Any]:

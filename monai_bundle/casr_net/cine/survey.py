@@ -57,17 +57,23 @@ def survey(
     Raises:
         DataError: when no frame can be used.
     """
+    from ..inference.segmenter import segment_each  # torch and MONAI take seconds to import
+
     frames = survey_frames(angiogram.frames, stride)
     meter = ContrastMeter(angiogram.frames)
     failures: list[tuple[int, DataError]] = []
-    for done, frame in enumerate(frames, 1):
-        try:
-            grey = angiogram.grey(frame)
-            attenuation = angiogram.attenuation(frame).values
-        except DataError as error:
-            failures.append((frame, error))
+
+    def load(frame: int) -> tuple[np.ndarray, np.ndarray]:
+        return angiogram.grey(frame), angiogram.attenuation(frame).values
+
+    for done, way in enumerate(segment_each(segmenter, frames, load), 1):
+        if isinstance(way.error, DataError) and way.stage == "decoding":
+            failures.append((way.item, way.error))
+        elif way.error is not None:
+            raise way.error
         else:
-            meter.add(frame, np.asarray(segmenter.grey(grey).probability).T, attenuation)
+            found, attenuation = way.value
+            meter.add(way.item, np.asarray(found.probability).T, attenuation)
         progress(done, len(frames))
     if len(failures) == len(frames):
         raise failures[0][1]

@@ -100,9 +100,9 @@ def run(options: argparse.Namespace) -> int:
         dataset = build(parser, "dataset")
     report = build(parser, "report")
     if not dataset.data:
-        return int(run_inference(None, dataset, report).exit_code)
+        return int(run_inference(None, report).exit_code)
     evaluator = build(parser, "evaluator")
 
     with tqdm(total=len(dataset.data), desc="frames", unit="frame", disable=hidden) as bar:
         report.progress = bar.update
-        return int(run_inference(evaluator, dataset, report).exit_code)
+        return int(run_inference(evaluator, report).exit_code)

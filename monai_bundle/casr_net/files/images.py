@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,9 @@ __all__ = ["Angiogram", "guarded", "open_file", "read_angiogram"]
 
 SAMPLED = 8
 """Frames of a cine that its grey range is chosen from, spread over it. Our choice."""
+
+RECENT = 2**23
+"""Bytes of decoded frames that stay at hand. Our choice: as many as are on their way together."""
 
 MAX_VALUE = 1e30
 """Of floating point pixels: far above any detector's, and far enough below float32's limit to compute with."""
@@ -53,7 +57,8 @@ class Angiogram:
         self._opened, self._wanted = opened, window
         self._kept: dict[int, np.ndarray] = {}
         self._sampled: list[np.ndarray] | None = None
-        self._last: tuple[int, np.ndarray] | None = None  # mask, overlay and attenuation ask one after the other
+        # Overlay and attenuation ask again, when the next frames have been decoded.
+        self._recent: OrderedDict[int, np.ndarray] = OrderedDict()
         self._rules: dict[Display, GreyRule] = {}
         self._lock = threading.RLock()
         columns, rows = self.size
@@ -112,10 +117,13 @@ class Angiogram:
             DataError: when there is no such frame, it is damaged, or a value is not finite.
         """
         with self._lock:
-            if self._last is None or self._last[0] != frame:
+            found = self._recent.get(frame)
+            if found is None:
                 kept = self._kept.pop(frame, None)
-                self._last = frame, self._decoded(frame) if kept is None else kept
-            return self._last[1]
+                found = self._recent[frame] = self._decoded(frame) if kept is None else kept
+                while len(self._recent) > 1 and sum(part.nbytes for part in self._recent.values()) > RECENT:
+                    self._recent.popitem(last=False)
+            return found
 
     def _decoded(self, frame: int) -> np.ndarray:
         if not 0 <= frame < self.frames:
@@ -197,7 +205,7 @@ class Angiogram:
         """Let go of the file; a second call does nothing."""
         with self._lock:
             self._kept.clear()
-            self._last = None
+            self._recent.clear()
             self._opened.source.close()
 
 

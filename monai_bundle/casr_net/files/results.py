@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from .atomic import write_atomically
-from .images import read_angiogram
+from .images import Angiogram, read_angiogram
 from .maps import write_map, write_png
 from .moving import COVERED, ENDINGS, require_video, sheet_frames, shrunk, write_animation, write_sheet, write_video
 from .names import DERIVED, FORMATS, OVERLAYS, result_name
@@ -167,6 +167,7 @@ class ResultWriter:
         mask: np.ndarray,
         probability: np.ndarray | None,
         note: Callable[[str, Path], object] = lambda kind, path: None,
+        source: Angiogram | None = None,
     ) -> list[Path]:
         """Write one frame's results; without ``overwrite``, those that are not there yet.
 
@@ -175,6 +176,7 @@ class ResultWriter:
             mask: (X, Y), vessel where not 0, on the source's grid.
             probability: (X, Y) in [0, 1]; None when it was not kept.
             note: called with kind and path of each file as soon as it is written.
+            source: the open file of the frame; None opens it when it is needed.
 
         Returns:
             the files written now; a stack is written with the last of its frames.
@@ -194,7 +196,7 @@ class ResultWriter:
         stack = self._gather(item, binary) if waiting else None
         if self.main in waiting:
             if stack is not None:
-                put(self.main, lambda path: self._write_stack(path, item["path"], stack))
+                put(self.main, lambda path: self._write_stack(path, item["path"], stack, source))
         elif "mask" in paths:
             put("mask", lambda path: write_png(path, binary.T * 255))
         if "probability" in paths and probability is not None:
@@ -204,7 +206,7 @@ class ResultWriter:
             if stack is not None:
                 put("overlay", lambda path: self._write_overlays(path, item, stack))
         elif "overlay" in paths:
-            grey = read_angiogram(item["path"], self.window).grey(item["frame"])
+            grey = (source or read_angiogram(item["path"], self.window)).grey(item["frame"])
             picture = draw_overlay(grey.T, binary.T)
             put("overlay", lambda path: write_png(path, picture[..., ::-1]))
         return written
@@ -220,7 +222,7 @@ class ResultWriter:
         whole, self._stack = self._stack, None
         return whole
 
-    def _write_stack(self, path: Path, source: str, stack: Stack) -> None:
+    def _write_stack(self, path: Path, source: str, stack: Stack, opened: Angiogram | None) -> None:
         if self.format == "seg":
             from .dicom_seg import write_segmentation
 
@@ -234,7 +236,7 @@ class ResultWriter:
 
             write_presentation(path, source, stack, window=self.window, weights=self.weights)
         else:
-            write_map(path, stack.whole, read_angiogram(source, self.window).affine)
+            write_map(path, stack.whole, (opened or read_angiogram(source, self.window)).affine)
 
     def _write_overlays(self, path: Path, item: dict[str, Any], stack: Stack) -> None:
         source = read_angiogram(item["path"], self.window)

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.data import MetaTensor
-from monai.inferers import SimpleInferer
+from monai.inferers import SimpleInferer, SlidingWindowInferer
+from monai.transforms import Compose, Invertd, apply_transform
 
 from ..errors import UsageError
 from .runtimes.prepared import Runtimes
 
-__all__ = ["FrameInferer", "predict"]
+__all__ = ["FrameInferer", "postprocessed", "predict"]
 
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-2,), (-1,), (-2, -1))
 EDGE = 1e-6  # mean probabilities are kept this far from 0 and 1, whose logits are infinite
 
 
+TILE = 1024
+OVERLAP = 0.25
+"""Side of a tile in pixels, and share of it that neighbours have in common. Our choice: 128 pixels of surroundings to
+each side of what counts most."""
+
+WHOLE = 2048 * 2048
+"""Pixels of the network's input up to which a frame goes through it whole. Our choice: torch needs 2.5 GB for that."""
+
+
 class FrameInferer(SimpleInferer):
-    """Whole frames through the network, without gradients. (N, C, X, Y) to logits (N, 1, X, Y).
+    """Frames through the network, without gradients. (N, C, X, Y) to logits (N, 1, X, Y).
+
+    Frames of any size are reduced to ``network_size`` before, 512 pixels as shipped, so that the network's memory does
+    not depend on the file. Where a configuration asks for more, an input above :data:`WHOLE` goes through in tiles that
+    overlap, whose logits are averaged with Gaussian weights (MONAI's ``SlidingWindowInferer``).
 
     On the CPU the network is computed by the runtime that is wanted, once it is prepared for that (the first frame
     takes longer). On a GPU torch computes it, as it does a network that is in training or watched by hooks.
@@ -49,6 +65,7 @@ class FrameInferer(SimpleInferer):
         self._runtime = runtime
         self._runtimes = Runtimes(runtime, weights, channels, precision)
         self.tta = tta
+        self._tiles = SlidingWindowInferer((TILE, TILE), 1, OVERLAP, "gaussian")
 
     @property
     def used(self) -> str:
@@ -66,6 +83,13 @@ class FrameInferer(SimpleInferer):
             return torch.logit(mean, EDGE)
 
     def _run(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        if inputs.shape[-1] * inputs.shape[-2] > WHOLE:
+            plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+            logits = self._tiles(plain, lambda part: self._whole(part, network, *args, **kwargs))
+            return MetaTensor(logits, meta=inputs.meta) if isinstance(inputs, MetaTensor) else logits
+        return self._whole(inputs, network, *args, **kwargs)
+
+    def _whole(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         if inputs.device.type != "cpu" and self._runtime not in ("auto", "torch"):
             raise UsageError(f"runtime {self._runtime!r} runs on the CPU, not on {inputs.device}; use device cpu.")
         plain = inputs.device.type != "cpu" or args or kwargs or not isinstance(network, torch.nn.Module)
@@ -95,5 +119,21 @@ def predict(
     """
     prepared = channels(data)
     prepared["pred"] = inferer(prepared["image"][None].to(device), network)[0].cpu()
-    result: dict[Any, Any] = postprocessing(prepared)
-    return result
+    return postprocessed(postprocessing, prepared)
+
+
+_inverting = threading.Lock()
+
+
+def postprocessed(transform: Any, data: dict[Any, Any]) -> dict[Any, Any]:
+    """Apply transforms; several threads may do so at once.
+
+    MONAI's ``Invertd`` lets the transforms that it inverts miss keys while it does, and must be alone with them.
+    """
+    if isinstance(transform, Compose):
+        for step in transform.transforms:
+            data = postprocessed(step, data)
+        return data
+    with _inverting if isinstance(transform, Invertd) else nullcontext():
+        done: Any = apply_transform(transform, data)
+    return cast(dict[Any, Any], done)

@@ -190,6 +190,11 @@ class RunReport:
         record.failed[item["frame"]] = known
         self._after(record)
 
+    def went_to_cpu(self, text: str) -> None:
+        """Say that the rest of the run is computed on the CPU, and keep it."""
+        logger.warning("%s", text)
+        self.run["device"] += ", then cpu"
+
     def _after(self, record: FileRecord) -> None:
         if record.complete:
             self._conclude(record)

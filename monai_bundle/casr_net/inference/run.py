@@ -1,36 +1,24 @@
-"""Running the bundle on files: MONAI's evaluator over frames, with a writer and a record attached."""
+"""Running the bundle on files: which frames are wanted, and the run itself with its record."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
-import numpy as np
-import torch
-from ignite.engine import Engine, Events
-from monai.engines import IterationEvents
-from torch.utils.data import IterableDataset, get_worker_info
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CASRError, DataError, UsageError
-from ..files.images import read_angiogram
 from ..files.inputs import Inputs
 from ..files.results import ResultWriter
-from ..uncertainty.quality import soft_dice_confidence
-from .origin import fingerprint
 from .record import RunReport
 
-__all__ = ["FrameDataset", "SaveResults", "run_inference", "wanted_items"]
+if TYPE_CHECKING:
+    from .evaluator import FrameEvaluator
+
+__all__ = ["run_inference", "wanted_items"]
 
 logger = logging.getLogger("casr_net")
-
-MUCH = 0.5
-"""Share of the exposed field that may be black or white by the grey range before it is said. Our choice."""
-
 
 Select = Callable[[list[dict[str, Any]], RunReport], list[dict[str, Any]]]
 
@@ -122,134 +110,10 @@ def _missing(items: Sequence[dict[str, Any]], writer: ResultWriter, report: RunR
     return [item for item, places in zip(items, existing, strict=True) if places.keys() != needed]
 
 
-class FrameDataset(IterableDataset):
-    """Frames one by one, each decoded when its turn comes. One that fails is noted, and the next is taken.
-
-    It has no length, since nobody knows how many frames will fail, and is passed through once: after an error outside
-    (see :func:`run_inference`) an iteration goes on with the next frame.
-
-    Args:
-        data: frames, as :func:`wanted_items` gives them.
-        transform: applied to each.
-        report: takes the failures.
-    """
-
-    def __init__(self, data: Sequence[dict[str, Any]], transform: Any, report: RunReport) -> None:
-        self.data, self.transform, self.report = list(data), transform, report
-        self.position = 0
-
-    @property
-    def current(self) -> dict[str, Any] | None:
-        """The frame that was given last."""
-        return self.data[self.position - 1] if self.position else None
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        if get_worker_info() is not None:
-            raise UsageError("dataloader#num_workers must be 0: files are read in order, by one process.")
-        while self.position < len(self.data):
-            item = self.data[self.position]
-            self.position += 1
-            try:
-                ready = self.transform(dict(item))
-            except Exception as error:  # whatever is wrong with one frame must not cost the others
-                self.report.frame_failed(item, error)
-                continue
-            yield ready
-
-
-class SaveResults:
-    """Evaluator handler: writes each frame's results, and notes outputs, failures and seconds a stage.
-
-    A file whose results cannot be written fails alone; the run goes on. Notes too what looks wrong: a frame without
-    any vessel, or one whose exposed field is black or white by more than half.
-
-    Args:
-        writer: of the results.
-        report: takes the notes.
-        mask_key: entry of the evaluator's output with the mask, (1, X, Y).
-        image_key, field_key: entries of the batch with the network's input, whose first channel is the grey image in
-            [-1, 1], and the exposed field, (1, X, Y) of 0 and 1.
-    """
-
-    def __init__(
-        self,
-        writer: ResultWriter,
-        report: RunReport,
-        mask_key: str = "pred",
-        image_key: str = "image",
-        field_key: str = "field",
-    ) -> None:
-        self.writer, self.report = writer, report
-        self.mask_key, self.image_key, self.field_key = mask_key, image_key, field_key
-        self._mark = self._begun = 0.0
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.GET_BATCH_STARTED, self._begin)
-        engine.add_event_handler(Events.ITERATION_STARTED, self._start)
-        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._stop, "preprocessing")
-        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._stop, "network")
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._write)
-
-    def _begin(self, engine: Engine) -> None:
-        self._mark = self._begun = time.perf_counter()
-
-    def _start(self, engine: Engine) -> None:
-        self._mark = time.perf_counter()
-
-    def _stop(self, engine: Engine, stage: str) -> None:
-        now = time.perf_counter()
-        self.report.seconds[stage] += now - self._mark
-        self._mark = now
-
-    def _write(self, engine: Engine) -> None:
-        # MONAI's own handler for postprocessing ran before this one, so that the time since the forward pass is its.
-        self._stop(engine, "refinement")
-        state: Any = engine.state
-        for batch, output in zip(state.batch, state.output, strict=True):
-            item = {key: batch[key] for key in ("path", "name", "frame", "frames")}
-            probability = output.get("probability")
-            try:
-                mask = _plane(output[self.mask_key])
-                levels = None if probability is None else _plane(probability)
-                self.writer.write(item, mask, levels, functools.partial(self.report.wrote, item))
-                self._look(item, mask, batch)
-                if levels is not None:
-                    self.report.files[item["path"]].quality[item["frame"]] = soft_dice_confidence(levels, mask)
-            except Exception as error:  # whatever is wrong with one file must not cost the others
-                self.report.frame_failed(item, error)
-            else:
-                self.report.frame_done(item, time.perf_counter() - self._begun)
-            self._begun = time.perf_counter()
-        self._stop(engine, "writing")
-
-    def _look(self, item: dict[str, Any], mask: np.ndarray, batch: dict[str, Any]) -> None:
-        """Note how the file was shown, and what looks wrong about the frame."""
-        record = self.report.files[item["path"]]
-        source = read_angiogram(item["path"], self.writer.window)  # open already
-        columns, rows = source.size
-        record.source |= {
-            "format": source.format, "columns": columns, "rows": rows, "grey": source.rule.describe()
-        }  # fmt: skip
-        if "sha256" not in record.source:
-            record.source |= fingerprint(item["path"])
-        record.warnings = list(source.warnings)
-        record.area[item["frame"]] = int(np.count_nonzero(mask))
-        if not mask.any():
-            record.empty.append(item["frame"])
-        grey, field = batch[self.image_key][0], batch.get(self.field_key)
-        exposed = grey[field[0] > 0] if field is not None else grey.reshape(-1)
-        if exposed.numel() and float((exposed.abs() > 0.999).float().mean()) > MUCH:
-            record.clipped.append(item["frame"])
-
-
-def _plane(image: torch.Tensor) -> np.ndarray:
-    return image[0].detach().cpu().numpy()
-
-
-def run_inference(evaluator: Engine | None, dataset: FrameDataset, report: RunReport) -> RunReport:
+def run_inference(evaluator: FrameEvaluator | None, report: RunReport) -> RunReport:
     """Run the evaluator if there is anything to do (it may be None otherwise), and keep the record.
 
-    An error in the network or behind it costs the frame it comes from.
+    An error costs the frame it comes from.
 
     Returns:
         the report; its ``exit_code`` says whether all went well.
@@ -257,20 +121,22 @@ def run_inference(evaluator: Engine | None, dataset: FrameDataset, report: RunRe
     report.begin()
     state = "stopped"
     try:
-        while evaluator is not None and dataset.position < len(dataset.data):
+        while evaluator is not None and not evaluator.finished:
             try:
                 evaluator.run()
             except BrokenPipeError:
                 raise
             except Exception as error:
-                if dataset.current is None or isinstance(error, UsageError):
+                if evaluator.current is None or isinstance(error, UsageError):
                     raise
-                report.frame_failed(dataset.current, error)
+                report.frame_failed(evaluator.current, error)
         state = "finished"
     except KeyboardInterrupt:
         state = "interrupted"
         raise
     finally:
+        if evaluator is not None:
+            evaluator.close()
         report.end(state)
         if state == "interrupted":
             logger.warning(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from ..preprocessing.load import image_tensor
 from ..refinement.contours import RefinementParameters, refine
 from ..refinement.transform import RefineVesselsd
 from .bundle import build, load_parser
+from .pipeline import Pipeline, Stage, Way
 from .predict import predict
+from .threads import planned, sharing
 
-__all__ = ["Segmentation", "Segmenter"]
+__all__ = ["Segmentation", "Segmenter", "segment_each"]
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,13 @@ class Segmenter:
         else:
             source = read_angiogram(image, self.window)
             single = source.frames == 1
-        results = [self.of(source, index) for index in range(source.frames)]
         if single:
-            return results[0]
+            return self.of(source, 0)
+        results = []
+        for way in segment_each(self, range(source.frames), lambda index: (source.grey(index),)):
+            if way.error is not None:
+                raise way.error
+            results.append(way.value[0])
         return Segmentation(np.stack([r.mask for r in results]), np.stack([r.probability for r in results]))
 
     def frame(self, image: np.ndarray, window: tuple[float, float] | None = None) -> Segmentation:
@@ -137,6 +143,9 @@ class Segmenter:
         """
         return self.grey(source.grey(frame), source.affine)
 
+    at_once = True
+    """Whether several threads may call :meth:`grey` at once."""
+
     def grey(self, image: np.ndarray, affine: np.ndarray | None = None) -> Segmentation:
         """Segment shown grey.
 
@@ -148,6 +157,40 @@ class Segmenter:
         done = predict(data, self.channels, self.network, self.inferer, self.postprocessing, self.device)
         mask, probability = (done[key][0].numpy().T for key in ("pred", "probability"))
         return Segmentation(mask > 0, probability)
+
+
+def segment_each(
+    segmenter: Segmenter,
+    frames: Sequence[Any],
+    load: Callable[[Any], tuple[Any, ...]],
+    run: Callable[[np.ndarray], Any] | None = None,
+) -> Iterator[Way]:
+    """Frames one after the other, several of which are on their way at once.
+
+    Args:
+        segmenter: whose :meth:`Segmenter.grey` several threads may call where it says so (``at_once``).
+        frames: what tells each.
+        load: called for each by one thread, in order; gives the grey (X, Y), and what else the caller wants back.
+        run: called with the grey in place of :meth:`Segmenter.grey`.
+
+    Yields:
+        for each frame, in order, the way with its error, or its value: the :class:`Segmentation`, and what ``load``
+        gave beside the grey.
+    """
+    network = segmenter.grey if run is None else run
+
+    def done(loaded: tuple[Any, ...]) -> tuple[Any, ...]:
+        return network(loaded[0]), *loaded[1:]
+
+    device = getattr(segmenter, "device", "cpu")
+    with sharing(planned(device, len(frames) if getattr(segmenter, "at_once", False) else 1)) as shares:
+        stages = [Stage("decoding", lambda: load), Stage("network", lambda: done, shares.requests)]
+        room = 1 if len(frames) < 2 else 2 * shares.requests + 1
+        ways = Pipeline(stages, frames, room, lambda loaded: int(loaded[0].size))
+        try:
+            yield from ways
+        finally:
+            ways.close()
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

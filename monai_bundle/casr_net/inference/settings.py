@@ -62,6 +62,7 @@ SETTINGS: dict[str, tuple[Test, str]] = {
     "probability": _SWITCH,
     "overwrite": _SWITCH,
     "flat": _SWITCH,
+    "pipeline": _SWITCH,
     "refine": _SWITCH,
     "tta": _SWITCH,
     "threshold": (lambda value: _is_number(value) and 0 < value <= 1, "a number above 0 and at most 1"),

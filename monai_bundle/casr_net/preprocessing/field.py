@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 __all__ = ["field_of_view", "fill_outside"]
+
+BLOCK = 128
+"""Rows of a rim that are taken at once. Our choice: the fastest."""
 
 
 def field_of_view(
@@ -69,11 +71,17 @@ def field_of_view(
         return everything
     rim = _dilate(rim, edge)
     # What the rim encloses without touching the field (text, blade corners) is rim as well.
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((~rim).astype(np.uint8), connectivity=4)
+    count, labels = cv2.connectedComponents((~rim).view(np.uint8), connectivity=4)
     if count < 2:
         return everything
-    field = labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    field = ndimage.binary_fill_holes(field)
+    field = ~rim
+    if count > 2:
+        field = labels == 1 + int(np.argmax(np.bincount(labels.ravel(), minlength=count)[1:]))
+    # Holes: all around the field is one region, by a border of its own.
+    around = np.pad(~field, 1, constant_values=True).view(np.uint8)
+    count, labels = cv2.connectedComponents(around, connectivity=4)
+    if count > 2:
+        field = labels[1:-1, 1:-1] != labels[0, 0]
     return field if field.mean() >= 0.2 else everything
 
 
@@ -89,14 +97,65 @@ def fill_outside(grey: np.ndarray, field: np.ndarray) -> np.ndarray:
     """
     if field.all():
         return grey
-    edge = ndimage.distance_transform_edt(~field, return_distances=False, return_indices=True)
-    position = np.indices(field.shape)
-    mirror = 2 * edge - position
-    for axis, size in enumerate(field.shape):
-        np.clip(mirror[axis], 0, size - 1, out=mirror[axis])
+    position, edge = _nearest_inside(field)
+    mirror = [
+        np.clip(2 * near - here, 0, size - 1) for near, here, size in zip(edge, position, field.shape, strict=True)
+    ]
     usable = field[mirror[0], mirror[1]]
-    source = np.where(usable, mirror, edge)
-    return grey[source[0], source[1]]
+    source = tuple(np.where(usable, there, near) for there, near in zip(mirror, edge, strict=True))
+    filled = grey.copy()
+    filled[position] = grey[source]
+    return filled
+
+
+Places = tuple[np.ndarray, ...]
+
+
+def _nearest_inside(field: np.ndarray) -> tuple[Places, Places]:
+    """The pixels outside the field, and for each the nearest one inside; of several, as
+    ``scipy.ndimage.distance_transform_edt`` has it: the first column, and in that the first row ("column": along the
+    second axis).
+
+    That computes it for all pixels, which takes five times as long: here a rim is taken piece by piece.
+    """
+    rows, columns = field.shape
+    far = rows + columns
+    # A key holds the squared distance and, in its last digits, the column: the least one is the answer.
+    digits = int(columns - 1).bit_length()
+    kind = np.int32 if (2 * far**2) << digits < 2**31 else np.int64
+    index = np.arange(rows, dtype=kind)[:, None]
+    before, behind = np.where(field, index, kind(-far)), np.where(field, index, kind(rows + far))
+    for row in range(1, rows):  # ufunc.accumulate goes down each column, which takes five times as long
+        np.maximum(before[row], before[row - 1], out=before[row])
+        np.minimum(behind[-row - 1], behind[-row], out=behind[-row - 1])
+    nearest = np.where(index - before <= behind - index, before, behind)
+    key = (np.minimum(np.abs(nearest - index), far) ** 2 << digits) + np.arange(columns, dtype=kind)
+    found = np.empty(field.shape, kind)
+    for top in range(0, rows, BLOCK):
+        outside = ~field[top : top + BLOCK]
+        edges = np.flatnonzero(np.diff(outside.any(axis=0), prepend=False, append=False))
+        for left, right in edges.reshape(-1, 2).tolist():
+            part = slice(top, top + BLOCK)
+            found[part, left:right] = _least(key[part], outside[:, left:right], left, right, digits)
+    position = np.nonzero(~field)
+    column = found[position] & ((1 << digits) - 1)
+    return position, (nearest[position[0], column], column)
+
+
+def _least(key: np.ndarray, outside: np.ndarray, left: int, right: int, digits: int) -> np.ndarray:
+    """The least key of the pixels from ``left`` to ``right``, each column in turn giving its own plus the squared way
+    to it."""
+    best = key[:, left:right].copy()
+    for step in range(1, key.shape[1]):
+        way = step * step << digits
+        if step % 4 == 1 and way > best[outside].max():
+            break
+        for shift in (-step, step):
+            first, last = max(left + shift, 0), min(right + shift, key.shape[1])
+            if first < last:
+                target = best[:, first - shift - left : last - shift - left]
+                np.minimum(target, key[:, first:last] + key.dtype.type(way), out=target)
+    return best
 
 
 def _blades(image: np.ndarray, known: np.ndarray, contrast: float, widest: float) -> np.ndarray:
@@ -148,9 +207,8 @@ def _line_medians(image: np.ndarray, axis: int, known: np.ndarray | None = None)
 
 def _upper_quarter(image: np.ndarray) -> float:
     """A value that less than a quarter of the pixels of an image reach, within 1 / 256 of the least."""
-    scaled = np.clip(image, 0, 1)
-    scaled *= 255
-    counts = np.bincount(scaled.astype(np.uint8).ravel(), minlength=256)
+    levels = cv2.convertScaleAbs(np.maximum(image, 0), alpha=255)  # rounded, and cut off at 255
+    counts = cv2.calcHist([levels], [0], None, [256], [0, 256]).ravel()
     above = image.size - np.cumsum(counts)
     return (int(np.argmax(4 * above < image.size)) + 1) / 255
 

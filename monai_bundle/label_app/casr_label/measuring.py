@@ -139,6 +139,8 @@ class SharedSegmenter(Segmenter):
             :class:`casr_net.Segmenter`.
     """
 
+    at_once = False
+
     def __init__(self, alone: OneByOne, **parts: Any) -> None:
         self._alone = alone
         self.window = None

@@ -10,9 +10,9 @@ import ctypes
 import functools
 import platform
 
-__all__ = ["keep_buffers"]
+__all__ = ["keep_buffers", "share_memory"]
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 
 KEPT = 2**29
 """Bytes of free memory that a process keeps. Our choice: what the widest configuration uses for a frame of 512."""
@@ -21,10 +21,23 @@ KEPT = 2**29
 @functools.cache
 def keep_buffers() -> bool:
     """Let the process keep its large buffers; once, and for all that it does. Whether the C library can do that."""
+    return _set(M_MMAP_MAX, 0) and _set(M_TRIM_THRESHOLD, KEPT)
+
+
+@functools.cache
+def share_memory() -> bool:
+    """Let threads that are started from now on take memory from one place; whether the C library can do that.
+
+    Each would keep what its largest frame needed otherwise: with two of them, 80 frames of 1024 x 1024 took 1.15 GB in
+    place of 0.96.
+    """
+    return _set(M_ARENA_MAX, 1)
+
+
+def _set(option: int, value: int) -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     try:
-        library = ctypes.CDLL(None)
-        return bool(library.mallopt(M_MMAP_MAX, 0)) and bool(library.mallopt(M_TRIM_THRESHOLD, KEPT))
+        return bool(ctypes.CDLL(None).mallopt(option, value))
     except (OSError, AttributeError):
         return False

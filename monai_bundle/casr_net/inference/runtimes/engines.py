@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..threads import current_shares
 from .buffers import keep_buffers
 from .packages import runtime_package
 
@@ -65,46 +66,52 @@ class OnnxEngine:
 
     Args:
         model: a file as :func:`as_onnx` makes it.
-        threads: of the CPU.
 
     Raises:
         UsageError: without the packages.
     """
 
-    def __init__(self, model: bytes, threads: int) -> None:
+    def __init__(self, model: bytes) -> None:
         self.name = "onnx fp32"
-        runtime = runtime_package("onnx", "onnxruntime")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors
-        self._session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
+        self._runtime = runtime_package("onnx", "onnxruntime")
+        self._model = model
+        self._sessions: dict[int, Any] = {}
+        self._lock = threading.Lock()
+        self._session(current_shares().each)
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self._session.run(None, {self._input: _array(inputs)})[0])
+        session = self._session(current_shares().each)
+        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: _array(inputs)})[0])
+
+    def _session(self, threads: int) -> Any:
+        with self._lock:
+            if threads not in self._sessions:
+                options = self._runtime.SessionOptions()
+                options.intra_op_num_threads = threads
+                options.log_severity_level = 3  # errors
+                made = self._runtime.InferenceSession(self._model, options, providers=["CPUExecutionProvider"])
+                self._sessions[threads] = made
+            return self._sessions[threads]
 
 
 class OpenVINOEngine:
-    """OpenVINO, compiled for each size of input.
+    """OpenVINO, compiled for each size of input and number of frames at once.
 
     Args:
         model: a file as :func:`as_onnx` makes it.
-        threads: of the CPU.
         bfloat16: number format. It is stated in any case, since OpenVINO takes bfloat16 by itself where the CPU has it.
 
     Raises:
         UsageError: without the packages.
     """
 
-    def __init__(self, model: bytes, threads: int, bfloat16: bool = False) -> None:
+    def __init__(self, model: bytes, bfloat16: bool = False) -> None:
         self.name = f"openvino {'bf16' if bfloat16 else 'fp32'}"
         runtime = runtime_package("openvino", "openvino")
         self._core = runtime.Core()
         self._model = self._core.read_model(model)
         self._settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # the processors are not ours alone
         }
         self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
@@ -117,13 +124,18 @@ class OpenVINOEngine:
 
     def _request(self, shape: tuple[int, ...]) -> Any:
         """A request holds buffers, so that each thread has its own."""
+        shares = current_shares()
+        key = (*shape, shares.total, shares.requests)
         with self._lock:
-            compiled = self._compiled.get(shape)
+            compiled = self._compiled.get(key)
             if compiled is None:
                 model = self._model.clone()
                 model.reshape(list(shape))
-                compiled = self._compiled[shape] = self._core.compile_model(model, "CPU", self._settings)
-            self._compiled.move_to_end(shape)
+                settings = {
+                    **self._settings, "INFERENCE_NUM_THREADS": shares.total, "NUM_STREAMS": shares.requests
+                }  # fmt: skip
+                compiled = self._compiled[key] = self._core.compile_model(model, "CPU", settings)
+            self._compiled.move_to_end(key)
             while len(self._compiled) > SHAPES:
                 self._compiled.popitem(last=False)
         if getattr(self._requests, "of", None) is not compiled:

@@ -9,16 +9,18 @@ from typing import Any
 
 import torch
 
+from ..threads import current_shares
+
 __all__ = ["machine"]
 
 
 def machine() -> dict[str, Any]:
-    """Processor, number of processors, and threads of torch, which all runtimes take."""
+    """Processor, number of processors, and threads of a frame."""
     return {
         "processor": _processor(),
         "system": platform.system(),
         "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "threads": current_shares().each,
     }
 
 

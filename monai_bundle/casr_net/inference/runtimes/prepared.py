@@ -179,13 +179,12 @@ class _Preparation:
     def _built(self, runtime: str, bfloat16: bool) -> Engine:
         if runtime == "torch":
             return TorchEngine(self.fast, bfloat16)
-        threads = torch.get_num_threads()
         try:
             about = {**self.about, "torch": torch.__version__, "onnx": version("onnx")}
             model = self.store.get("onnx", about, lambda: as_onnx(self.fast, self.sample.shape[1]))
             if runtime == "onnx":
-                return OnnxEngine(model, threads)
-            return OpenVINOEngine(model, threads, bfloat16)
+                return OnnxEngine(model)
+            return OpenVINOEngine(model, bfloat16)
         except (CASRError, RefusedError):
             raise
         except Exception as error:  # what a converter or a runtime raises for a network that it does not know

@@ -1,0 +1,107 @@
+"""How the processors are shared: the one place that sets numbers of threads, of torch, OpenCV and the runtimes."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import torch
+
+from .runtimes.buffers import share_memory
+
+__all__ = ["Shares", "current_shares", "planned", "sharing"]
+
+REQUESTS = 4
+"""Most frames in the network at once on a CPU; beyond that, each gets more threads. Our choice: a frame of 512 x 512
+needs about 150 MB in torch."""
+
+HELPERS = 4
+"""Most threads of preprocessing, and of refinement. Our choice: a GPU waits for them."""
+
+BATCH = 8
+"""Frames that a GPU gets at once. Our choice."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Who gets how many threads.
+
+    Attributes:
+        total: threads that this process may use.
+        requests: frames in the network at the same time.
+        helpers: threads of preprocessing, and as many of refinement.
+        batch: most frames that the network gets at once.
+    """
+
+    total: int
+    requests: int = 1
+    helpers: int = 1
+    batch: int = 1
+
+    @property
+    def each(self) -> int:
+        """Threads of one frame in the network."""
+        return max(1, self.total // self.requests)
+
+    @property
+    def room(self) -> int:
+        """Frames on the way at the same time: those in work, and one that waits before each stage."""
+        return 2 * self.requests * self.batch + 2 * self.helpers + 1
+
+
+def planned(device: torch.device | str = "cpu", frames: int | None = None) -> Shares:
+    """The shares for a number of frames; None: many.
+
+    One frame alone gets all threads. Of several, each gets a thread as far as they go: that wastes least.
+    """
+    total = current_shares().total
+    helpers = min(HELPERS, max(1, total // 4))
+    if torch.device(device).type != "cpu":
+        return Shares(total, 1, helpers, BATCH)
+    return Shares(total, max(1, min(total, REQUESTS, frames if frames is not None else REQUESTS)), helpers)
+
+
+_lock = threading.Lock()
+_active: Shares | None = None
+_users = 0
+
+
+def current_shares() -> Shares:
+    """Those in use; without any, one frame has all threads that torch may use."""
+    active = _active
+    return Shares(torch.get_num_threads()) if active is None else active
+
+
+@contextlib.contextmanager
+def sharing(shares: Shares) -> Iterator[Shares]:
+    """Use these shares meanwhile; whoever comes while others are in use takes those.
+
+    Yields:
+        the shares in use.
+    """
+    global _active, _users
+    with _lock:
+        if _users == 0:
+            _before[:] = [torch.get_num_threads(), cv2.getNumThreads()]
+            _active = shares
+            torch.set_num_threads(shares.each)
+            if shares.requests > 1:
+                cv2.setNumThreads(1)
+                share_memory()
+        _users += 1
+        used = _active or shares
+    try:
+        yield used
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _active = None
+                torch.set_num_threads(_before[0])
+                cv2.setNumThreads(_before[1])
+
+
+_before: list[int] = []
