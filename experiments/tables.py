@@ -80,12 +80,13 @@ def refinement_table() -> list[str]:
 
 
 PROTOCOL = """\
-Fold 0 (held-out patient groups), trained on folds 1 to 4; native size; mean of the images, in brackets pooled over the
-pixels of all images; threshold 0.5, stage 3 on (first recipe: `experiments/network_results.py`; the others: light-taught-fold0 and
-densenet121-fold0 of `experiments/plan.json`, trained on a GPU, measured there in single precision). **The weights in the box have
-seen all five folds** (model card), so that no held-out image is left to measure them on: light went on from the network of the
-first rows, compact from that of its own. Ridge filters: scikit-image, tuned on folds 1 to 4 for each set by itself (`experiments/ridge_filters.py`, 40 images a set;
-some tuned values lie at the edge of the grid, so that a wider one may add a little). Choices made after fold 0 had been
+Fold 0 (held-out patient groups), trained on folds 1 to 4; native size; mean of the images, in brackets pooled over
+the pixels of all images; threshold 0.5, stage 3 on (first recipe: `experiments/network_results.py`; the others:
+light-taught-fold0 and densenet121-fold0 of `experiments/plan.json`, trained on a GPU, measured there in single
+precision). **The weights in the box have seen all five folds** (model card), so that no held-out image is left to
+measure them on: light went on from the network of the first rows, compact from that of its own. Ridge filters:
+scikit-image, tuned on folds 1 to 4 for each set by itself (`experiments/ridge_filters.py`, 40 images a set; some
+tuned values lie at the edge of the grid, so that a wider one may add a little). Choices made after fold 0 had been
 seen: two further training stages were added, and the filling of pinholes was switched off; the model card tells them.\
 """
 
