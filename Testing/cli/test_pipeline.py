@@ -277,7 +277,7 @@ def test_frames_of_a_segmenter_are_those_of_single_calls(random_weights: Path, s
 
 
 INTERRUPTED = """
-import sys, time, threading
+import signal, sys, time, threading
 from casr_net.cli import main
 from casr_net.inference.predict import FrameInferer
 
@@ -290,6 +290,7 @@ def slow(self, inputs, network):
 
 started = threading.Event()
 FrameInferer.__call__ = slow
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 sys.exit(main(sys.argv[1:]))
 """
 
