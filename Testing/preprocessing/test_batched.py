@@ -42,8 +42,8 @@ def test_ben_graham_inside_a_field(greys: np.ndarray) -> None:
     batch = torch.from_numpy(greys)[:, None]
     everywhere, inside = ben_graham_batch(batch), ben_graham_batch(batch, torch.from_numpy(field).expand(3, 1, -1, -1))
     for i, grey in enumerate(greys):
-        np.testing.assert_allclose(everywhere[i, 0], ben_graham(grey), atol=1e-5)
-        np.testing.assert_allclose(inside[i, 0], ben_graham(grey, field), atol=1e-5)
+        np.testing.assert_allclose(everywhere[i, 0], ben_graham(grey), atol=5e-5)
+        np.testing.assert_allclose(inside[i, 0], ben_graham(grey, field), atol=5e-5)
 
 
 def test_channels_are_those_of_the_transform(greys: np.ndarray) -> None:
