@@ -63,3 +63,20 @@ def test_package_names_only_what_it_has() -> None:
 
     with pytest.raises(AttributeError, match="nothing"):
         _ = casr_net.nothing
+
+
+def test_version_is_that_of_the_code_that_runs() -> None:
+    """Not what pip knows, which may be of another copy."""
+    from casr_net import __version__
+    from casr_net.inference.provenance import package_versions
+
+    assert package_versions()["casr-net"] == __version__
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder where nobody may write")
+def test_folder_that_cannot_be_written_is_named(png: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from casr_net.cli import main
+
+    assert main(["segment", str(png), "-o", "/proc/self/results"]) != 0
+    error = capsys.readouterr().err
+    assert "/proc/self/results: " in error and ".probe" not in error

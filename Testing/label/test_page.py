@@ -248,7 +248,8 @@ def test_page_in_front_of_a_pacs(start: Callable[..., Server], tmp_path: Path) -
         one = start(pacs.url, "--state", str(tmp_path / "state"))
         (uid,) = pacs.headers
         (image,) = one.get("/page/images").json["images"]
-        assert image == {"id": uid, "title": uid, "state": "new", "score": None, "frames": None}, "told nothing else"
+        facts = {"id": uid, "title": uid, "state": "new", "final": False, "score": None, "frames": None}
+        assert image == facts, "told nothing else"
         said = one.get(f"/page/image?image={uid}").json
         assert said["frames"] == 3 and said["columns"] == 128 and said["rate"] == 30
         assert one.get("/page/images").json["images"][0]["frames"] == 3, "known as soon as it was fetched"
@@ -279,3 +280,23 @@ def test_contrast_curve_of_a_segmented_cine(served: Server, folder: Path) -> Non
     assert found.length == pytest.approx(survey(source, segmenter).length, rel=0.1)
     answer = served.get("/page/curve?image=frame0")
     assert answer.status == 404 and "needs a cine" in answer.detail
+
+
+def test_next_passes_over_what_cannot_be_read(served: Server, folder: Path) -> None:
+    bad = folder / "aaa.png"  # the first by its name
+    bad.write_text("no picture")
+    try:
+        images = served.get("/page/images").json["images"]
+        assert [one["frames"] for one in images if one["id"] == "aaa"] == [0]
+        for strategy in ("first", "random", "random", "random", "uncertain", "diverse"):
+            assert served.post(f"/activelearning/{strategy}", {}).json["id"] != "aaa"
+    finally:
+        bad.unlink()
+
+
+def test_a_final_image_that_is_drawn_on_stays_final_in_the_list(served: Server) -> None:
+    revision = put(served, "deep", full_mask(), 0).json["revision"]
+    assert served.post("/page/accept?image=deep", {"drafts": {0: revision}, "final": None}).status == 200
+    put(served, "deep", full_mask().T, 0)
+    (found,) = (one for one in served.get("/page/images").json["images"] if one["id"] == "deep")
+    assert found["final"] and found["state"] == "corrected"

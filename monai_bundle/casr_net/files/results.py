@@ -109,7 +109,10 @@ class ResultWriter:
             DataError: when the folder cannot be made or written to.
         """
         probe = self.output_dir / ".probe"
-        write_atomically(probe, lambda path: path.write_bytes(b""))
+        try:
+            write_atomically(probe, lambda path: path.write_bytes(b""))
+        except DataError as error:
+            raise DataError(str(error).replace(str(probe), str(self.output_dir))) from error
         probe.unlink()
 
     def expect(self, items: Sequence[dict[str, Any]]) -> None:

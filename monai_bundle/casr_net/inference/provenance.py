@@ -13,6 +13,8 @@ from typing import Any
 
 from monai.transforms import Compose, Transform
 
+from .. import __version__
+
 __all__ = ["describe", "package_versions", "settings_hash"]
 
 PACKAGES = (
@@ -29,6 +31,7 @@ def package_versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
+    found["casr-net"] = __version__  # of the code that runs; what pip knows may be older, or another copy
     return found
 
 

@@ -31,7 +31,7 @@ from .pacs import PACSDatastore
 from .requests import checked_image, checked_tag
 from .scoring import DisagreementScoring, DropoutScoring, TTAScoring
 from .state import StateFolder
-from .strategies import MostUncertain, UncertainDiverse
+from .strategies import MostUncertain, OnlyReadable, UncertainDiverse
 from .training import CASRTrainTask
 
 __all__ = ["MODEL", "CASRLabelApp", "default_state"]
@@ -89,7 +89,7 @@ class CASRLabelApp(MONAILabelApp):
         return {MODEL: self.trainer}
 
     def init_strategies(self) -> dict[str, Any]:
-        return {
+        strategies = {
             "uncertain": MostUncertain("casr_tta"),
             "uncertain_dropout": MostUncertain("casr_dropout"),
             "uncertain_disagreement": MostUncertain("casr_disagreement"),
@@ -97,6 +97,7 @@ class CASRLabelApp(MONAILabelApp):
             "random": Random(),
             "first": First(),
         }
+        return {name: OnlyReadable(strategy) for name, strategy in strategies.items()}
 
     def init_scoring_methods(self) -> dict[str, Any]:
         dropout = CASRDropoutTask(self.bundle, self.conf, self.state.published, dropout=DropoutScoring.PROBABILITY)

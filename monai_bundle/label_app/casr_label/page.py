@@ -45,7 +45,7 @@ class Acceptance(BaseModel):
     """Drafts that become final: revision by frame, and the label that the client knows of."""
 
     drafts: dict[int, int]
-    final: str = ""
+    final: str | None = ""
 
 
 def add_page(app: FastAPI) -> None:
@@ -250,7 +250,7 @@ def delete_draft(frame: Frame, image: Image = None, seen: Annotated[int, Query(g
 def accept(wanted: Acceptance, image: Image = None) -> dict[str, Any]:
     """Make drafts the final label; 409 if somebody else was faster."""
     bench = the_bench()
-    return bench.accept(bench.place(image, None), wanted.drafts, wanted.final)
+    return bench.accept(bench.place(image, None), wanted.drafts, wanted.final or "")
 
 
 @router.get("/training")

@@ -9,10 +9,56 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from casr_net.errors import CASRError
+from casr_net.files.images import read_angiogram
+
 from .selection import uncertain_and_diverse
 from .state import Embeddings
 
-__all__ = ["MostUncertain", "UncertainDiverse"]
+__all__ = ["MostUncertain", "OnlyReadable", "UncertainDiverse"]
+
+
+class OnlyReadable(Strategy):
+    """Another strategy, asked again without the images that cannot be opened. Only those that it names are opened; one
+    that still lies in a PACS is taken as it is.
+
+    Args:
+        inner: the strategy that chooses.
+    """
+
+    def __init__(self, inner: Strategy) -> None:
+        super().__init__(inner.description)
+        self.inner = inner
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
+        left = _Without(datastore)
+        while (found := self.inner(request, left)) and not _opens(datastore, found["id"]):
+            left.images.add(found["id"])
+        return found or None
+
+
+class _Without:
+    """A datastore of whose unlabelled images some are left out."""
+
+    def __init__(self, datastore: Datastore) -> None:
+        self._datastore = datastore
+        self.images: set[str] = set()
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        found = self._datastore.get_unlabeled_images(label_tag, labels)
+        return [image_id for image_id in found if image_id not in self.images]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._datastore, name)
+
+
+def _opens(datastore: Any, image_id: str) -> bool:
+    if not datastore.is_here(image_id):
+        return True
+    try:
+        return read_angiogram(datastore.get_image_uri(image_id)).frames > 0
+    except (CASRError, OSError):
+        return False
 
 
 class MostUncertain(Strategy):

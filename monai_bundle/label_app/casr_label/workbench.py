@@ -100,7 +100,8 @@ class Workbench:
         return Place(image, True, path, self._computed / folder_name(image))
 
     def listed(self) -> list[dict[str, Any]]:
-        """All images: ``id``, ``title``, ``state``, ``score`` (None: none yet), ``frames`` (None: not known yet)."""
+        """All images: ``id``, ``title``, ``state``, ``final`` (a final label is stored), ``score`` (None: none yet),
+        ``frames`` (None: not known yet)."""
         store, end = self.app.datastore(), time.monotonic() + HEADER_SECONDS
         finished, drafted = set(store.get_labeled_images()), self.drafts.images()
         found = []
@@ -114,7 +115,7 @@ class Workbench:
             score = info.get("casr_tta")
             found.append(
                 {
-                    "id": image, "title": store.title(image), "state": state,
+                    "id": image, "title": store.title(image), "state": state, "final": image in finished,
                     "score": score if isinstance(score, (int, float)) else None,
                     "frames": self._count(image, time.monotonic() < end),
                 }

@@ -93,6 +93,7 @@ export interface Listed {
   title: string; // for people; of an image of a PACS its id is a UID
   state: "new" | "proposed" | "corrected" | "final";
   score: number | null;
+  final: boolean;
   frames: number | null;
 }
 

@@ -35,13 +35,13 @@ export class ImageList {
       const button = row.firstElementChild as HTMLButtonElement;
       button.dataset.state = image.state;
       const state = button.querySelector(".state")!;
-      state.textContent = STATES[image.state];
+      state.textContent = image.final && image.state === "corrected" ? "final, changed since" : STATES[image.state];
       const facts = [];
       if (image.frames !== null && image.frames !== 1) facts.push(image.frames ? `${image.frames} frames` : "cannot be read");
       if (image.score !== null) facts.push(`score ${image.score.toFixed(2)}`);
       button.querySelector(".facts")!.textContent = facts.join(", ");
     }
-    const final = images.filter((image) => image.state === "final").length;
+    const final = images.filter((image) => image.final).length;
     get("count").textContent = `${images.length} images, ${final} final`;
   }
 
@@ -62,9 +62,11 @@ export class ImageList {
     return this.images[at < 0 ? 0 : at + step]?.id;
   }
 
-  async next(strategy: string): Promise<string | null> {
-    const answer = await json<{ id?: string }>("POST", `/activelearning/${encodeURIComponent(strategy)}`, {});
-    return answer.id ?? null;
+  // The image that a strategy names, and what there is to say about the choice; null when every image is final.
+  async next(strategy: string): Promise<{ id: string; note?: string } | null> {
+    const path = `/activelearning/${encodeURIComponent(strategy)}`;
+    const { id, note } = await json<{ id?: string; note?: string }>("POST", path, {});
+    return id === undefined ? null : { id, note };
   }
 
   async strategies(): Promise<void> {

@@ -253,9 +253,27 @@ async function accept(): Promise<void> {
 
 async function next(): Promise<void> {
   if (opened) await opened.saver.flush();
-  const id = await list.next(get<HTMLSelectElement>("strategy").value);
-  if (id === null) tell("Every image has a final label.");
-  else await open({ image: id, name: id });
+  const found = await list.next(get<HTMLSelectElement>("strategy").value);
+  if (found === null) {
+    tell("Every image that can be read has a final label.");
+    return;
+  }
+  const same = opened?.source.image === found.id;
+  if (!same) await open({ image: found.id, name: found.id });
+  if (found.note) tell(`Chosen by chance: ${found.note}. "Score images" makes the scores.`);
+  else if (same) tell("This is the next image already; Accept it, or choose another in the list.");
+}
+
+// Waits for the scoring that was begun, and says how it ended.
+async function scored(): Promise<void> {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    const task = await json<{ status: string }>("GET", "/scoring/");
+    await list.refresh();
+    if (task.status === "SUBMITTED" || task.status === "RUNNING") continue;
+    tell(task.status === "DONE" ? "Scored; images that cannot be read have no score." : "The scoring did not end well; the server's log tells why.");
+    return;
+  }
 }
 
 async function tryFile(file: File): Promise<void> {
@@ -456,6 +474,7 @@ click("help-open", () => get<HTMLDialogElement>("help").showModal());
 click("score", () => tried(async () => {
   await json("POST", "/scoring/tta", {});
   tell("Images without a final label are being scored; the scores come into the list.");
+  void scored().catch(fault);
 }));
 
 let hovered = 0;
