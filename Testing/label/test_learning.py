@@ -82,30 +82,34 @@ def test_training_makes_a_version_and_publishes_it_only_if_it_is_not_worse(
     assert task["status"] == "DONE", task
     assert any("casr_net: Dice of version 1" in line for line in task["details"])
     (record,) = server.get("/info/").json["train_stats"]["casr_net"]["versions"]
-    assert record["dice_before"] == 1.0 > record["dice_after"] and not record["published"]
+    # Not 1: in bfloat16 the server's mask has some other pixels than that of another process.
+    assert record["dice_before"] > max(0.97, record["dice_after"]) and not record["published"]
     assert not set(record["train"]) & set(record["held"]) and len(record["train"] + record["held"]) == 4
     assert server.infer("frame0").json["pixels"] == before, "the weights in use stay"
 
 
 def test_better_weights_are_used_at_once_and_can_be_taken_back(start: Callable[..., Server], studies: Path) -> None:
-    """All is vessel, say the labels: any training brings the network nearer to that."""
+    """Vessel is where the weights see none, say the labels: their Dice is 0, and any training comes nearer to that."""
     server = start(studies)
+    segmenter = Segmenter(device="cpu", runtime="torch")
     for path in sorted(studies.glob("frame*.png")):
-        server.label(path.stem, "x.png", png(np.full((128, 128), 255, np.uint8)))
+        label = np.where(segmenter(path).probability < 0.2, 255, 0).astype(np.uint8)
+        server.label(path.stem, "x.png", png(label))
     before = server.infer("frame0").json["pixels"][0]
     task = train(server, learning_rate=0.005, samples_per_epoch=16, max_epochs=2)
     assert task["status"] == "DONE", task
     stats = server.get("/info/").json["train_stats"]["casr_net"]
     assert stats["current"] == 1 and stats["versions"][0]["published"]
-    assert server.infer("frame0").json["pixels"][0] > before, "without a restart"
+    after = server.infer("frame0").json["pixels"][0]
+    assert after != before, "without a restart"
     assert server.post("/train/casr_net?run_sync=true", {"rollback": 0}).json == {"version": 0}
     assert server.infer("frame0").json["pixels"][0] == before
     assert server.post("/train/casr_net?run_sync=true", {"rollback": 1}).json == {"version": 1}
-    assert server.infer("frame0").json["pixels"][0] > before
+    assert server.infer("frame0").json["pixels"][0] == after
     assert server.post("/train/casr_net?run_sync=true", {"rollback": 9}).status == 400
     server.kill()
     server.start()
-    assert server.infer("frame0").json["pixels"][0] > before, "after a restart too"
+    assert server.infer("frame0").json["pixels"][0] == after, "after a restart too"
 
 
 def test_killed_training_goes_on(start: Callable[..., Server], studies: Path) -> None:
