@@ -23,6 +23,7 @@ PORT ?= 8000
 demo: $(VENV)/.runtime
 	$(BIN)/casr segment monai_bundle/sample/images --output results/demo --overlay --probability --overwrite
 	$(BIN)/casr evaluate results/demo monai_bundle/sample/masks --json results/demo/report.json
+	@rm -rf results/demo-cine  # so that it can be run again; synth keeps what is there
 	$(BIN)/casr synth --output results/demo-cine --count 1 --frames 12 --size 512 --seed 4
 	$(BIN)/casr analyze results/demo-cine/synthetic/images --output results/demo-report --overwrite
 	@echo "Mask, overlay, probability map, run.json and report.json are in results/demo."
