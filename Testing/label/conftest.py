@@ -255,6 +255,14 @@ def server(shared_studies: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     one.stop()
 
 
+@pytest.fixture(scope="module")
+def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server in front of the module's own ``folder``."""
+    one = Server(folder, tmp_path_factory.mktemp("log") / "server.log").start()
+    yield one
+    one.stop()
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """``start(studies, *arguments)`` -> a server that the test may kill."""

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, angiograms: list[np.ndarray
     large = cv2.resize(angiograms[0], (512, 512))
     assert cv2.imwritemulti(str(made / "long.tif"), [np.roll(large, 2 * number, axis=1) for number in range(LONG)])
     return made
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    one = Server(folder, tmp_path_factory.mktemp("log") / "server.log").start()
-    yield one
-    one.stop()
 
 
 def labels(folder: Path, image: str) -> np.ndarray:

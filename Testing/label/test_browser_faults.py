@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +35,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, angiograms: list[np.ndarray
     (made / "text.png").write_text("this is no image")
     (made / "half.png").write_bytes(png(angiograms[1])[:2000])
     return made
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    one = Server(folder, tmp_path_factory.mktemp("log") / "server.log").start()
-    yield one
-    one.stop()
 
 
 def plain(page: Page) -> Page:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, angiograms: list[np.ndarray
     for number in range(4):
         (made / f"frame{number}.png").write_bytes(png(angiograms[number]))
     return made
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    one = Server(folder, tmp_path_factory.mktemp("log") / "server.log").start()
-    yield one
-    one.stop()
 
 
 def draft(server: Server, image: str) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -48,13 +48,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, angiograms: list[np.ndarray
     assert cv2.imwritemulti(str(made / "cine.tif"), angiograms[:5])
     cv2.imwrite(str(made / "deep.tif"), angiograms[0].astype(np.uint16) * 16 + 100)
     return made
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    one = Server(folder, tmp_path_factory.mktemp("log") / "server.log").start()
-    yield one
-    one.stop()
 
 
 def test_list_and_description(served: Server) -> None:

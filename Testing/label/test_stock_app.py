@@ -207,7 +207,10 @@ def test_training_starts_from_the_weights_in_use_and_its_result_is_used(
     assert (models / "model_previous.pt").read_bytes() == shipped
     first = (models / "model.pt").read_bytes()
     after = stock.vessel("frame0")
-    assert after != before, "without a restart"  # more or less vessel: one harsh epoch may go either way
+    # What the new weights give here, to the pixels that bfloat16 moves; one harsh epoch may give more vessel or less.
+    trained = Segmenter(device="cpu", runtime="torch", weights=str(models / "model.pt"))
+    expected = int(trained(stock.studies / "frame0.png").mask.sum())
+    assert after != before and abs(after - expected) <= 20 + 0.05 * expected, "without a restart"
     # Once more, on the same labels: from the new weights, and not the finished run again.
     task = stock.train(**SLICER)
     assert task["status"] == "DONE", task
