@@ -14,12 +14,15 @@ __all__ = ["RefinementParameters"]
 
 @dataclass(frozen=True)
 class RefinementParameters:
-    """What :func:`casr_net.refinement.refine` does, and its limits. Lengths are shares of the longer image side, areas of the image's area.
+    """What :func:`casr_net.refinement.refine` does, and its limits.
+
+    Lengths are shares of the longer image side, areas of the image's area.
 
     Attributes:
         threshold: probability from which a pixel is vessel, above 0 and at most 1.
         reconnect: join fragments by patch lines (:func:`.contours.reconnect`).
-        fill_pinholes: fill small holes (:func:`.contours.fill_pinholes`); off, since it gained nothing on held-out images.
+        fill_pinholes: fill small holes (:func:`.contours.fill_pinholes`); off, since it gained nothing on held-out
+            images.
         remove_components: drop components that are no vessels (:func:`.contours.remove_components`).
         max_gap: longest patch line between two fragments. 0.05 is 26 pixels of 512.
         max_angle: largest angle between a patch line and a vessel's end, in degrees.
