@@ -268,9 +268,12 @@ def test_frames_of_a_segmenter_are_those_of_single_calls(random_weights: Path, s
         together = segmenter(frames)
     grey = [frame.T.astype(np.float32) / 255 for frame in frames]
     for index, image in enumerate(grey):
-        alone = segmenter.grey(image)
+        with sharing(Shares(1)):  # a thread a frame, as together: another number of them sums in another order
+            alone = segmenter.grey(image)
         assert np.array_equal(alone.mask, together.mask[index])
-        assert np.array_equal(alone.probability, together.probability[index])
+        assert np.allclose(alone.probability, together.probability[index], rtol=0, atol=1e-6)
+        others = (frame for place, frame in enumerate(together.probability) if place != index)
+        assert not any(np.allclose(alone.probability, frame, rtol=0, atol=1e-4) for frame in others)
     ways = segment_each(segmenter, grey, lambda image: (image,))
     next(ways)
     ways.close()
