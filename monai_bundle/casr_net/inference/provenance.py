@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from monai.transforms import Compose, Transform
-
 from .. import __version__
 
 __all__ = ["describe", "package_versions", "settings_hash"]
@@ -36,10 +34,15 @@ def package_versions() -> dict[str, str]:
 
 
 def describe(component: Any) -> Any:
-    """Settings of a transform, a ``Compose`` of them, an inferer or a network, as JSON-ready values.
+    """Settings of a transform, a ``Compose`` of them, an inferer or a network, as JSON-ready values; such values
+    themselves, lists and dictionaries, are given as they are.
 
     Taken from the objects rather than from the configuration file, so that every override counts.
     """
+    if isinstance(component, (dict, list)):
+        return component
+    from monai.transforms import Compose, Transform  # takes seconds
+
     if isinstance(component, Compose):
         return [describe(transform) for transform in component.transforms]
     if dataclasses.is_dataclass(component) and not isinstance(component, type):

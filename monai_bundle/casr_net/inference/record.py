@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CASRError, DataError
+from ..files.digest import sha256
 from ..files.inputs import Inputs
 from ..files.names import as_text, frame_label
-from ..network.weights import sha256
 from .areas import write_areas
 from .bundle import expected_error
 from .filerecord import FileRecord

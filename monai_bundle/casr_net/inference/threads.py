@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
-import torch
 
 from .runtimes.buffers import share_memory
 
-__all__ = ["Shares", "current_shares", "planned", "sharing"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Shares", "current_shares", "planned", "sharing", "without_torch"]
 
 REQUESTS = 4
 """Most frames in the network at once on a CPU; beyond that, each gets more threads. Our choice: a frame of 512 x 512
@@ -59,7 +63,7 @@ def planned(device: torch.device | str = "cpu", frames: int | None = None) -> Sh
     """
     total = current_shares().total
     helpers = min(HELPERS, max(1, total // 4))
-    if torch.device(device).type != "cpu":
+    if str(device).partition(":")[0] != "cpu":
         return Shares(total, 1, helpers, BATCH)
     return Shares(total, max(1, min(total, REQUESTS, frames if frames is not None else REQUESTS)), helpers)
 
@@ -72,7 +76,36 @@ _users = 0
 def current_shares() -> Shares:
     """Those in use; without any, one frame has all threads that torch may use."""
     active = _active
-    return Shares(torch.get_num_threads()) if active is None else active
+    return Shares(_torch_threads()) if active is None else active
+
+
+_told = 0
+
+
+@contextlib.contextmanager
+def without_torch(threads: int) -> Iterator[None]:
+    """Meanwhile this is the number of threads that torch may use: it is neither asked, nor imported for that."""
+    global _told
+    before, _told = _told, threads
+    try:
+        yield
+    finally:
+        _told = before
+
+
+def _torch_threads() -> int:
+    if _told:
+        return _told
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _set_torch_threads(threads: int) -> None:
+    if not _told or "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
@@ -85,9 +118,9 @@ def sharing(shares: Shares) -> Iterator[Shares]:
     global _active, _users
     with _lock:
         if _users == 0:
-            _before[:] = [torch.get_num_threads(), cv2.getNumThreads()]
+            _before[:] = [_torch_threads(), cv2.getNumThreads()]
             _active = shares
-            torch.set_num_threads(shares.each)
+            _set_torch_threads(shares.each)
             if shares.requests > 1:
                 cv2.setNumThreads(1)
                 share_memory()
@@ -100,7 +133,7 @@ def sharing(shares: Shares) -> Iterator[Shares]:
             _users -= 1
             if _users == 0:
                 _active = None
-                torch.set_num_threads(_before[0])
+                _set_torch_threads(_before[0])
                 cv2.setNumThreads(_before[1])
 
 

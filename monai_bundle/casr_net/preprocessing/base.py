@@ -18,8 +18,10 @@ def as_numpy(image: Any) -> np.ndarray:
 
 
 def like(array: np.ndarray, image: Any) -> Any:
-    """Give a new array the class and the metadata of the image that it was computed from."""
+    """Give a new array the class, the metadata and the device of the image that it was computed from."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if isinstance(image, torch.Tensor):
+        tensor = tensor.to(image.device)
     return (
         MetaTensor(tensor, meta=image.meta, applied_operations=image.applied_operations)
         if isinstance(image, MetaTensor)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import shown
-from .transforms import CHANNELS
+from .channels import CHANNELS
 
 __all__ = ["BatchedChannels", "ben_graham_batch", "clahe_batch"]
 

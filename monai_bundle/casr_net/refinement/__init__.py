@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "contours": ["RefinementParameters", "fill_pinholes", "reconnect", "refine", "remove_components"],
         "fieldmask": ["MaskOutsideFieldd"],
         "reconnection": ["Bridge", "BridgeLimits", "VesselEnds", "draw_bridges", "find_bridges", "vessel_ends"],
-        "transform": ["RefineVesselsd"],
+        "transform": ["Probabilityd", "RefineVesselsd"],
     },
 )

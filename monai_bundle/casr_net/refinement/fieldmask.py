@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import cv2
-import numpy as np
-import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+
+from ..preprocessing.base import as_numpy, like
+from .probability import masked_outside
 
 __all__ = ["MaskOutsideFieldd"]
 
@@ -33,12 +33,9 @@ class MaskOutsideFieldd(MapTransform):
         result = dict(data)
         if self.field_key not in result:
             return result
-        field = torch.as_tensor(result[self.field_key])
-        if bool((field != 0).all()):
+        field = as_numpy(result[self.field_key])
+        if field.all():
             return result  # a map times 1
-        side = 2 * self.margin + 1
-        grown = [cv2.dilate(plane, np.ones((side, side), np.uint8)) for plane in field.float().cpu().numpy()]
-        wide = torch.from_numpy(np.stack(grown))
         for key in self.key_iterator(result):
-            result[key] = result[key] * wide.to(result[key].device)
+            result[key] = like(masked_outside(as_numpy(result[key]), field, self.margin), result[key])
         return result

@@ -1,4 +1,4 @@
-"""Stage 3 as a MONAI map transform."""
+"""Stage 3 as MONAI map transforms."""
 
 from __future__ import annotations
 
@@ -11,8 +11,22 @@ from monai.transforms import MapTransform
 
 from ..preprocessing.base import as_numpy, like
 from .contours import RefinementParameters, refine
+from .probability import probability
 
-__all__ = ["RefineVesselsd"]
+__all__ = ["Probabilityd", "RefineVesselsd"]
+
+
+class Probabilityd(MapTransform):
+    """Turn logits into probabilities, float32, by :func:`casr_net.refinement.probability`.
+
+    MONAI's ``Activationsd`` with ``sigmoid`` to the last digit of single precision, but the same without torch.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = like(probability(as_numpy(result[key])), result[key])
+        return result
 
 
 class RefineVesselsd(MapTransform):

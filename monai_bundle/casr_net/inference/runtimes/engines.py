@@ -1,4 +1,5 @@
-"""One network in one runtime on the CPU: arrays in, logits out."""
+"""One network in one runtime on the CPU: tensors in, logits out. Those of ONNX Runtime and OpenVINO do without torch,
+which takes longer to import than a frame: from array to array."""
 
 from __future__ import annotations
 
@@ -6,16 +7,19 @@ import tempfile
 import threading
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from torch import nn
 
 from ..threads import current_shares
 from .buffers import keep_buffers
 from .packages import runtime_package
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 __all__ = ["Engine", "OnnxEngine", "OpenVINOEngine", "TorchEngine", "as_onnx"]
 
@@ -49,12 +53,16 @@ class TorchEngine:
     """
 
     def __init__(self, network: nn.Module, bfloat16: bool = False) -> None:
+        import torch
+
         keep_buffers()
         self.name = f"torch {'bf16' if bfloat16 else 'fp32'}"
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._bfloat16 = bfloat16
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        import torch
+
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
             logits = self._network(inputs.contiguous(memory_format=torch.channels_last))
         # A copy is no inference tensor: what follows may change it in place.
@@ -80,8 +88,12 @@ class OnnxEngine:
         self._session(current_shares().each)
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        return _through(self.run, inputs)
+
+    def run(self, array: np.ndarray) -> np.ndarray:
+        """As a call does, float32 (N, C, X, Y) to logits."""
         session = self._session(current_shares().each)
-        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: _array(inputs)})[0])
+        return np.asarray(session.run(None, {session.get_inputs()[0].name: array})[0])
 
     def _session(self, threads: int) -> Any:
         with self._lock:
@@ -119,8 +131,11 @@ class OpenVINOEngine:
         self._requests = threading.local()
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
-        array = _array(inputs)
-        return torch.from_numpy(np.array(self._request(array.shape).infer({0: array}, share_inputs=True)[0]))
+        return _through(self.run, inputs)
+
+    def run(self, array: np.ndarray) -> np.ndarray:
+        """As a call does, float32 (N, C, X, Y) to logits."""
+        return np.array(self._request(array.shape).infer({0: array}, share_inputs=True)[0])
 
     def _request(self, shape: tuple[int, ...]) -> Any:
         """A request holds buffers, so that each thread has its own."""
@@ -143,8 +158,10 @@ class OpenVINOEngine:
         return self._requests.request
 
 
-def _array(inputs: torch.Tensor) -> np.ndarray:
-    return np.ascontiguousarray(inputs.detach().numpy(), np.float32)
+def _through(run: Callable[[np.ndarray], np.ndarray], inputs: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(run(np.ascontiguousarray(inputs.detach().numpy(), np.float32)))
 
 
 def as_onnx(network: nn.Module, channels: int) -> bytes:
@@ -156,6 +173,8 @@ def as_onnx(network: nn.Module, channels: int) -> bytes:
         network: in evaluation mode.
         channels: of its input.
     """
+    import torch
+
     example = torch.zeros(1, channels, *TRACED)
     open_sizes = {0: "batch", 2: "x", 3: "y"}
     with tempfile.TemporaryDirectory(prefix="casr-") as folder, warnings.catch_warnings():

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..threads import current_shares
 
-__all__ = ["machine"]
+__all__ = ["bfloat16_supported", "machine", "processor"]
 
 
 def machine() -> dict[str, Any]:
     """Processor, number of processors, and threads of a frame."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "system": platform.system(),
         "processors": os.cpu_count(),
         "threads": current_shares().each,
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """Its name, and whether it has bfloat16: two kinds of one name are told apart on virtual machines."""
-    name = platform.processor() or platform.machine()
+    name = _cpuinfo().get("model name") or platform.processor() or platform.machine()
+    return f"{name}, {'AVX512-BF16' if bfloat16_supported() else 'no AVX512-BF16'}"
+
+
+def bfloat16_supported() -> bool:
+    """Whether the processor computes in bfloat16 (AVX512-BF16): as torch has it, but without torch on Linux."""
+    flags = _cpuinfo().get("flags")
+    if flags is not None:
+        return "avx512_bf16" in flags.split()
+    import torch
+
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+@functools.cache
+def _cpuinfo() -> dict[str, str]:
+    """What Linux tells of the first processor; empty elsewhere."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        lines = []
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            name = value.strip()
-            break
-    return f"{name}, {'AVX512-BF16' if torch.cpu._is_avx512_bf16_supported() else 'no AVX512-BF16'}"
+        return {}
+    pairs = (line.partition(":")[::2] for line in text.partition("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, value in pairs}
