@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,35 +77,59 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{output}: exists and is no folder.")
     logging.getLogger("casr_net").info("Loading the network ...")
 
-    from ..inference.bundle import build, load_parser
+    asked: dict[str, Any] = {
+        "inputs": options.input, "output_dir": options.output, "format": options.format,
+        "overlay": options.overlay or False, "areas": options.areas, "probability": options.probability,
+        "refine": not options.no_refine, "overwrite": options.overwrite, "device_name": options.device,
+        "flat": options.flat, "key_frames": options.key_frames, "config_overlays": files[1:],
+    }  # fmt: skip
+    if options.weights:
+        asked["weights"] = options.weights
+    if options.tta:  # else as the configuration has it
+        asked["tta"] = True
+    if window is not None:
+        asked["window"] = window
+    if options.runtime:
+        asked["runtime"] = options.runtime
+
+    from ..inference.plans.run import planned_run
     from ..inference.run import run_inference
 
-    chosen: dict[str, Any] = {"weights": options.weights} if options.weights else {}
-    if options.tta:  # else as the configuration has it
-        chosen["tta"] = True
-    if window is not None:
-        chosen["window"] = window
-    if options.runtime:
-        chosen["runtime"] = options.runtime
-    parser = load_parser(
-        files[1:], inputs=options.input, output_dir=options.output, format=options.format,
-        overlay=options.overlay or False, areas=options.areas, probability=options.probability,
-        refine=not options.no_refine, overwrite=options.overwrite,
-        device_name=options.device, flat=options.flat, key_frames=options.key_frames,
-        config_overlays=files[1:], **chosen,
-    )  # fmt: skip
-    from tqdm import tqdm
+    quick = planned_run(files, asked)
+    if quick is None:
+        return _configured(files, asked, options.quiet)
+    with _bar(options.quiet, total=len(quick.items), desc="frames") as quick.report.progress:
+        return int(run_inference(quick if quick.items else None, quick.report).exit_code)
 
-    # Where nobody watches, in a log, there is none.
-    hidden = True if options.quiet else None
-    with tqdm(desc="contrast", unit="frame", disable=hidden or (None if options.key_frames else True)) as bar:
-        build(parser, "select").progress = lambda path, done, total: bar.update()
+
+def _configured(files: Sequence[str], asked: dict[str, Any], quiet: bool) -> int:
+    """Segment by the configuration's own objects, and return the exit code."""
+    from ..inference.bundle import build, load_parser
+    from ..inference.plans.making import keep_plan
+    from ..inference.run import run_inference
+
+    parser = load_parser(files[1:], **asked)
+    with _bar(quiet or asked["key_frames"] is None, desc="contrast") as update:
+        build(parser, "select").progress = lambda path, done, total: update(1)
         dataset = build(parser, "dataset")
     report = build(parser, "report")
     if not dataset.data:
         return int(run_inference(None, report).exit_code)
     evaluator = build(parser, "evaluator")
 
-    with tqdm(total=len(dataset.data), desc="frames", unit="frame", disable=hidden) as bar:
-        report.progress = bar.update
-        return int(run_inference(evaluator, report).exit_code)
+    with _bar(quiet, total=len(dataset.data), desc="frames") as report.progress:
+        code = int(run_inference(evaluator, report).exit_code)
+    keep_plan(files, asked, parser)
+    return code
+
+
+@contextmanager
+def _bar(hidden: bool, desc: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
+    """A bar that is moved on by a number of frames. Where nobody watches, in a log, there is none."""
+    if hidden or not sys.stderr.isatty():
+        yield lambda frames: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=desc, unit="frame") as bar:
+        yield bar.update

@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "record": ["RunReport"],
         "evaluator": ["FrameDataset", "FrameEvaluator", "SaveResults"],
         "run": ["run_inference", "wanted_items"],
+        "saving": ["FrameSaver"],
         "segmenter": ["Segmentation", "Segmenter"],
         "settings": ["SETTINGS", "check_keys", "check_settings"],
     },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,19 +13,18 @@ from monai.engines import IterationEvents, SupervisedEvaluator
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..errors import UsageError
-from ..files.images import Angiogram, read_angiogram
+from ..files.images import read_angiogram
 from ..files.results import ResultWriter
-from ..uncertainty.quality import soft_dice_confidence
-from .origin import fingerprint
+from ..preprocessing.base import as_numpy
+from .frame_loop import FrameLoop, frame_stages
 from .pipeline import Pipeline
+from .predict import postprocessed
 from .record import RunReport
-from .stages import FrameNetwork, frame_stages, loading_apart
+from .saving import FrameSaver
+from .stages import FrameNetwork, loading_apart
 from .threads import Shares, current_shares, planned, sharing
 
 __all__ = ["FrameDataset", "FrameEvaluator", "SaveResults"]
-
-MUCH = 0.5
-"""Share of the exposed field that may be black or white by the grey range before it is said. Our choice."""
 
 
 class FrameDataset(IterableDataset):
@@ -101,9 +99,17 @@ class FrameEvaluator(SupervisedEvaluator):
         )  # fmt: skip
         self.dataset, self.steps, self.pipelined = dataset, postprocessing, pipeline
         self.window = None if window is None else (float(window[0]), float(window[1]))
-        self.finished = False
-        self.current: dict[str, Any] | None = None
-        self._ways: Pipeline | None = None
+        self._loop: FrameLoop | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all frames were tried."""
+        return self._loop is not None and self._loop.finished
+
+    @property
+    def current(self) -> dict[str, Any] | None:
+        """The frame, as listed, that was given last."""
+        return None if self._loop is None else self._loop.current
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's
         """Go through the frames that are left."""
@@ -114,23 +120,15 @@ class FrameEvaluator(SupervisedEvaluator):
 
     def close(self) -> None:
         """End the threads, also when frames are left."""
-        if self._ways is not None:
-            self._ways.close()
+        if self._loop is not None:
+            self._loop.pipeline.close()
 
     def done(self) -> Iterator[list[dict[Any, Any]]]:
         """The data of each frame that is done, in order; those that failed are noted."""
-        if self._ways is None:
-            self._ways = self._begun()
-        for way in self._ways:
-            self.current = way.item
-            if way.error is None:
-                yield [{**way.value, "seconds": way.seconds}]
-                continue
-            if isinstance(way.error, UsageError) and way.stage in ("network", "refinement"):
-                raise way.error  # the same for every frame
-            assert isinstance(way.error, Exception)
-            self.dataset.report.frame_failed(way.item, way.error)
-        self.finished = True
+        if self._loop is None:
+            self._loop = FrameLoop(self._begun(), self.dataset.report)
+        for way in self._loop.done():
+            yield [{**way.value, "seconds": way.seconds}]
 
     def _begun(self) -> Pipeline:
         self.network.eval()
@@ -146,9 +144,11 @@ class FrameEvaluator(SupervisedEvaluator):
         network = FrameNetwork(
             self.network, self.inferer, self.state.device, shares.batch, self.dataset.report.went_to_cpu
         )
+        refine = None if self.steps is None else functools.partial(postprocessed, self.steps)
         return Pipeline(
-            frame_stages(decode, channels, network, self.steps, shares), self.dataset.items(),
-            shares.room if self.pipelined else 1, lambda data: int(np.prod(data["angiogram"].size)),
+            frame_stages(decode, channels, network if shares.batch > 1 else network.one, refine, shares),
+            self.dataset.items(), shares.room if self.pipelined else 1,
+            lambda data: int(np.prod(data["angiogram"].size)),
         )  # fmt: skip
 
     def _take(self, engine: Engine, batch: list[dict[Any, Any]]) -> list[dict[Any, Any]]:
@@ -170,10 +170,7 @@ class _Done:
 
 
 class SaveResults:
-    """Evaluator handler: writes each frame's results, and notes outputs, failures and seconds a stage.
-
-    A file whose results cannot be written fails alone; the run goes on. Notes too what looks wrong: a frame without
-    any vessel, or one whose exposed field is black or white by more than half.
+    """Evaluator handler: each frame's results, and what is to be noted, by :class:`casr_net.inference.FrameSaver`.
 
     Args:
         writer: of the results.
@@ -191,7 +188,7 @@ class SaveResults:
         image_key: str = "image",
         field_key: str = "field",
     ) -> None:
-        self.writer, self.report = writer, report
+        self.save = FrameSaver(writer, report)
         self.mask_key, self.image_key, self.field_key = mask_key, image_key, field_key
 
     def attach(self, engine: Engine) -> None:
@@ -200,43 +197,9 @@ class SaveResults:
     def _write(self, engine: Engine) -> None:
         state: Any = engine.state
         for batch, output in zip(state.batch, state.output, strict=True):
-            begun = time.perf_counter()
-            stages: dict[str, float] = batch.get("seconds", {})
-            item = {key: batch[key] for key in ("path", "name", "frame", "frames")}
-            source: Angiogram = batch.get("angiogram") or read_angiogram(item["path"], self.writer.window)
-            probability = output.get("probability")
-            try:
-                mask = _plane(output[self.mask_key])
-                levels = None if probability is None else _plane(probability)
-                self.writer.write(item, mask, levels, functools.partial(self.report.wrote, item), source)
-                self._look(item, source, mask, batch)
-                if levels is not None:
-                    self.report.files[item["path"]].quality[item["frame"]] = soft_dice_confidence(levels, mask)
-            except Exception as error:  # whatever is wrong with one file must not cost the others
-                self.report.frame_failed(item, error)
-            else:
-                self.report.frame_done(item, sum(stages.values()) + time.perf_counter() - begun)
-            for stage, seconds in {**stages, "writing": time.perf_counter() - begun}.items():
-                self.report.seconds[stage] += seconds
-
-    def _look(self, item: dict[str, Any], source: Angiogram, mask: np.ndarray, batch: dict[str, Any]) -> None:
-        """Note how the file was shown, and what looks wrong about the frame."""
-        record = self.report.files[item["path"]]
-        columns, rows = source.size
-        record.source |= {
-            "format": source.format, "columns": columns, "rows": rows, "grey": source.rule.describe()
-        }  # fmt: skip
-        if "sha256" not in record.source:
-            record.source |= fingerprint(item["path"])
-        record.warnings = list(source.warnings)
-        record.area[item["frame"]] = int(np.count_nonzero(mask))
-        if not mask.any():
-            record.empty.append(item["frame"])
-        grey, field = batch[self.image_key][0], batch.get(self.field_key)
-        exposed = grey[field[0] > 0] if field is not None else grey.reshape(-1)
-        if exposed.numel() and float((exposed.abs() > 0.999).float().mean()) > MUCH:
-            record.clipped.append(item["frame"])
-
-
-def _plane(image: torch.Tensor) -> np.ndarray:
-    return image[0].detach().cpu().numpy()
+            probability, field = output.get("probability"), batch.get(self.field_key)
+            self.save(
+                batch, as_numpy(output[self.mask_key])[0], None if probability is None else as_numpy(probability)[0],
+                as_numpy(batch[self.image_key])[0], None if field is None else as_numpy(field)[0],
+                batch.get("angiogram"), batch.get("seconds"),
+            )  # fmt: skip

@@ -15,6 +15,7 @@ from monai.transforms import Compose, Invertd, apply_transform
 
 from ..errors import UsageError
 from .runtimes.prepared import Runtimes
+from .runtimes.store import Store
 
 __all__ = ["FrameInferer", "postprocessed", "predict"]
 
@@ -71,6 +72,11 @@ class FrameInferer(SimpleInferer):
     def used(self) -> str:
         """Runtime and number format of the last network, such as "openvino bf16"; empty before the first frame."""
         return self._runtimes.used
+
+    @property
+    def store(self) -> Store:
+        """Where converted networks are kept."""
+        return self._runtimes.store
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         with torch.no_grad():

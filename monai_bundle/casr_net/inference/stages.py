@@ -1,8 +1,7 @@
-"""The stages of a frame: decoded, prepared, through the network, refined."""
+"""The network as a stage of frames on their way, and what is to be read before it."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -12,11 +11,8 @@ import torch
 from monai.transforms import Compose
 
 from ..preprocessing.load import LoadAngiogramd
-from .pipeline import Stage
-from .predict import postprocessed
-from .threads import Shares
 
-__all__ = ["FrameNetwork", "frame_stages", "loading_apart"]
+__all__ = ["FrameNetwork", "loading_apart"]
 
 logger = logging.getLogger("casr_net")
 
@@ -101,31 +97,6 @@ class FrameNetwork:
             self._moved(f"The GPU's memory did not suffice; going on with the CPU ({reason}).")
 
 
-def frame_stages(
-    decode: Callable[[Any], dict[Any, Any]],
-    channels: Callable[[dict[Any, Any]], dict[Any, Any]] | None,
-    network: FrameNetwork,
-    postprocessing: Callable[[dict[Any, Any]], dict[Any, Any]] | None,
-    shares: Shares,
-) -> list[Stage]:
-    """The stages of a pipeline, from an item to the data with ``pred`` and ``probability``.
-
-    Args:
-        decode: from an item to the data with ``image``; one thread calls it, in order.
-        channels, postprocessing: of ``configs/inference.json``.
-        network: the network.
-        shares: numbers of threads.
-    """
-    together = shares.batch > 1
-    refine = _as_it_is if postprocessing is None else functools.partial(postprocessed, postprocessing)
-    return [
-        Stage("decoding", lambda: decode),
-        Stage("preprocessing", lambda: channels or _as_it_is, shares.helpers),
-        Stage("network", lambda: network if together else network.one, shares.requests, shares.batch),
-        Stage("refinement", lambda: refine, shares.helpers),
-    ]
-
-
 def loading_apart(transform: Any) -> tuple[Any, Any]:
     """The first transforms of a ``Compose`` that read files, which go in the order of the frames, and those behind;
     (the transform, None) of any other."""
@@ -134,7 +105,3 @@ def loading_apart(transform: Any) -> tuple[Any, Any]:
     steps = list(transform.transforms)
     count = next((place for place, step in enumerate(steps) if not isinstance(step, LoadAngiogramd)), len(steps))
     return (Compose(steps[:count]), Compose(steps[count:])) if count else (transform, None)
-
-
-def _as_it_is(data: dict[Any, Any]) -> dict[Any, Any]:
-    return data

@@ -18,7 +18,7 @@ from monai.transforms.utils import scale_affine
 from monai.utils import TraceKeys
 
 from ..errors import shown
-from .base import ImageTransformd, as_numpy
+from .base import ImageTransformd, as_numpy, like
 from .channels import CHANNELS, network_channels
 from .field import field_of_view
 from .filters import ben_graham, clahe

@@ -82,6 +82,11 @@ class Runtimes:
         """Runtime and number format of the network that was prepared last; empty before."""
         return self._engine.name if self._engine is not None else ""
 
+    @property
+    def store(self) -> Store:
+        """Where converted networks are kept."""
+        return self._store
+
     def engine(self, network: nn.Module) -> Engine | None:
         """The engine of a network on the CPU; None for one that must run as it is, as it is in part in training or
         watched by hooks.

@@ -48,10 +48,14 @@ class Store:
 
     Args:
         folder: where the files are; made when the first is written. They may be deleted at any time.
+
+    Attributes:
+        given: what :meth:`get` gave last of each kind, as its description.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.given: dict[str, dict[str, Any]] = {}
 
     def path(self, kind: str, about: dict[str, Any]) -> Path:
         """The file of a content, named by a hash of its description."""
@@ -63,6 +67,25 @@ class Store:
 
         Several processes that ask at once make it once. Where it cannot be kept, that is said, and the work goes on.
         """
+        content = self._got(kind, about, make)
+        self.given[kind] = about
+        return content
+
+    def kept(self, kind: str, about: dict[str, Any]) -> bytes | None:
+        """The content that is kept; None where there is none, or it is damaged, or of something else."""
+        return _read(self.path(kind, about), about)
+
+    def put(self, kind: str, about: dict[str, Any], content: bytes) -> None:
+        """Keep a content in place of one that may be there. Where it cannot be kept, that is said."""
+        if self.kept(kind, about) == content:
+            return
+        path = self.path(kind, about)
+        try:
+            write_atomically(path, lambda temporary: _write(temporary, about, content))
+        except DataError as error:
+            logger.warning("%s It is made anew in the next run.", error)
+
+    def _got(self, kind: str, about: dict[str, Any], make: Callable[[], bytes]) -> bytes:
         path = self.path(kind, about)
         kept = _read(path, about)
         if kept is not None:

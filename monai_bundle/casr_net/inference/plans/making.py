@@ -1,0 +1,147 @@
+"""After a run of the ordinary way: a plan for the next one, if all of its parts are known, and give the same."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from monai.transforms import Compose, DivisiblePadd, Invertd, Transform
+from monai.utils import Method
+
+from ...preprocessing.load import LoadAngiogramd, image_tensor
+from ...preprocessing.transforms import FieldOfViewd, MultichannelPreprocessd, ResizeLongestd
+from ...refinement.fieldmask import MaskOutsideFieldd
+from ...refinement.transform import Probabilityd, RefineVesselsd
+from ..bundle import build, bundle_root
+from ..evaluator import FrameEvaluator
+from ..label_form import LabelSliced
+from ..predict import FrameInferer, predict
+from ..record import RunReport
+from ..threads import current_shares
+from .order import Order
+from .plan import KIND, Plan, Preparation
+from .run import engine_of
+
+__all__ = ["keep_plan"]
+
+logger = logging.getLogger("casr_net")
+
+PREPARING = (
+    LoadAngiogramd, ResizeLongestd, FieldOfViewd, MultichannelPreprocessd, DivisiblePadd, DivisiblePadd,
+)  # fmt: skip
+FINISHING = (Probabilityd, MaskOutsideFieldd, Invertd, RefineVesselsd, LabelSliced)
+
+
+def keep_plan(files: Sequence[str | Path], asked: Mapping[str, Any], parser: Any) -> bool:
+    """Keep a plan for the next run of the same command. Whatever is wrong, the run that is done is not touched by it.
+
+    Args:
+        files: the base configuration and overlays.
+        asked: values by key of ``inference.json``.
+        parser: of the run, which has segmented a frame.
+
+    Returns:
+        whether there is one now.
+    """
+    try:
+        order = Order([str(file) for file in files], asked)
+        plan = _plan(order, parser) if order.plain else None
+        if plan is None or not _gives_the_same(plan, order, parser):
+            return False
+        order.store.put(KIND, order.key(), plan.as_json())
+        return True
+    except Exception:
+        logger.debug("no plan is kept for the next run", exc_info=True)
+        return False
+
+
+def _plan(order: Order, parser: Any) -> Plan | None:
+    """The plan of a run whose parts are all known."""
+    evaluator, inferer, report = (build(parser, name) for name in ("evaluator", "inferer", "report"))
+    kinds = (type(evaluator), type(inferer), type(report))
+    if kinds != (FrameEvaluator, FrameInferer, RunReport) or report.run["device"] != "cpu" or inferer.tta:
+        return None
+    if order.weights != str(build(parser, "weights")):
+        return None
+    engine, given = inferer.used, inferer.store.given
+    if not engine or engine.startswith("torch") or "onnx" not in given:
+        return None
+    preparing = list(_flat(evaluator.dataset.transform))
+    finishing = list(_flat(evaluator.steps))
+    if not _are(preparing, PREPARING) or not _are(finishing, FINISHING):
+        return None
+    _, resize, _, channels, pad, _ = preparing
+    _, outside, _, refine, _ = finishing
+    if any(
+        step.mode != (mode,) or step.padder.method != Method.SYMMETRIC or step.padder.kwargs or step.padder.k != k
+        for step, mode, k in zip(preparing[4:], ("edge", "constant"), [pad.padder.k] * 2, strict=True)
+    ):
+        return None
+    choice = None
+    if "choice" in given:
+        content = inferer.store.kept("choice", given["choice"])
+        if content is None:
+            return None  # it could not be kept
+        choice = (given["choice"], content.decode())
+    return Plan(
+        engine=engine, model=given["onnx"], choice=choice, threads=current_shares().total,
+        settings=report.config[:-1], window=evaluator.window, pipeline=evaluator.pipelined,
+        preparation=Preparation(
+            resize.spatial_size, resize.anti_aliasing, channels.channels, channels.clip_limit, channels.tiles,
+            channels.alpha, channels.sigma_fraction, int(pad.padder.k),
+        ),
+        margin=outside.margin, refinement=refine.parameters,
+    )  # fmt: skip
+
+
+def _gives_the_same(plan: Plan, order: Order, parser: Any) -> bool:
+    """Whether a plan, as it will be read, gives mask and probabilities of the ordinary way, to the last bit, on a part
+    of the shipped sample that has to be resized and padded."""
+    path = bundle_root() / "sample" / "images" / "angiogram.png"
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    grey = np.ascontiguousarray(pixels[:300, :400].T, np.float32) / 255
+    engine = engine_of(plan.engine, plan.model, order.store)
+    if engine is None:
+        return False
+    kept = Plan.of_json(plan.as_json())
+    data = kept.prepare({"image": grey})
+    found = kept.refine({**data, "pred": engine.run(data["image"][None])[0]})
+    network, channels, inferer, postprocessing = (
+        build(parser, name) for name in ("network", "channels", "inferer", "postprocessing")
+    )
+    expected = predict({"image": image_tensor(grey, np.eye(4))}, channels, network, inferer, postprocessing, "cpu")
+    return all(np.array_equal(found[name], expected[name][0].numpy()) for name in ("pred", "probability"))
+
+
+def _flat(transform: Any) -> Iterator[Transform]:
+    """The steps of a transform, those of a ``Compose`` in its place."""
+    if type(transform) is Compose:
+        for step in transform.transforms:
+            yield from _flat(step)
+    else:
+        yield transform
+
+
+def _are(steps: list[Any], kinds: Sequence[type]) -> bool:
+    """Whether these are the shipped steps, in order, on the shipped entries of the data."""
+    return [type(step) for step in steps] == list(kinds) and all(map(_usual, steps))
+
+
+def _usual(step: Any) -> bool:
+    """Whether a step reads and writes the entries that those of ``inference.json`` do."""
+    expected = {
+        LoadAngiogramd: {"keys": ("image",), "frame_key": "frame"},
+        ResizeLongestd: {"keys": ("image",)},
+        FieldOfViewd: {"keys": ("image",), "field_key": "field"},
+        MultichannelPreprocessd: {"keys": ("image",), "field_key": "field"},
+        Probabilityd: {"keys": ("pred",)},
+        MaskOutsideFieldd: {"keys": ("pred",), "field_key": "field"},
+        Invertd: {"keys": ("pred",), "orig_keys": ("image",), "nearest_interp": (False,)},
+        RefineVesselsd: {"keys": ("pred",), "probability_key": "probability"},
+        LabelSliced: {"keys": ("pred",)},
+    }
+    return all(getattr(step, name) == value for name, value in expected.get(type(step), {}).items())

@@ -1,0 +1,151 @@
+"""What a run is asked for, as far as a plan for it hangs on that; read without MONAI."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...files.digest import sha256
+from ..bundle import bundle_root
+from ..provenance import package_versions
+from ..runtimes.machine import processor
+from ..runtimes.packages import RUNTIMES, runtime_versions
+from ..runtimes.store import Store, store_folder
+from ..settings import SETTINGS
+
+__all__ = ["Order"]
+
+FORM = 1
+"""Number of the form of plans, and of what they hang on."""
+
+DECIDING = ("weights", "runtime", "device_name", "refine", "window")
+"""What users ask for that changes a plan; the rest only says what is read and written."""
+
+COMPONENTS = ("network_def", "load", "channels", "postprocessing")
+"""Components that an overlay may change or replace, beside the settings: a plan is made of what they turn out to be."""
+
+VARIABLES = ("CASR_RUNTIME", "CUDA_VISIBLE_DEVICES", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+
+BESIDE = re.compile(r"\$@bundle_root \+ '([^'\\]*)'")
+"""The one expression of an overlay that can be read without MONAI: a file of the bundle."""
+
+
+class Order:
+    """Configuration files, and what the command line asks beside them.
+
+    Args:
+        files: the base configuration and overlays.
+        asked: values by key of ``inference.json``.
+    """
+
+    def __init__(self, files: Sequence[str], asked: Mapping[str, Any]) -> None:
+        self.files, self.asked = list(files), dict(asked)
+        self._contents = [Path(file).read_bytes() for file in self.files]
+        self._read: list[dict[str, Any]] = [json.loads(content) for content in self._contents]
+
+    @property
+    def plain(self) -> bool:
+        """Whether a plan may answer it: nothing is asked for that only the ordinary way can do, and nothing in the
+        overlays hangs on more than their text."""
+        if self.asked.get("tta") or self.asked.get("key_frames") is not None or self.weights is None:
+            return False
+        if str(self.asked.get("device_name", "auto")) not in ("auto", "cpu"):
+            return False
+        known = {*SETTINGS, *COMPONENTS}
+        return all(
+            {re.split("#|::", key.lstrip("+~"))[0] for key in overlay} <= known and all(map(_is_plain, _texts(overlay)))
+            for overlay in self._read[1:]
+        )
+
+    @property
+    def weights(self) -> str | None:
+        """The file of the weights, as the run's configuration will have it; None where that cannot be told."""
+        asked = self.asked.get("weights")
+        if asked is not None:
+            return str(asked)
+        for content in reversed(self._read):
+            if "weights" in content:
+                stated = str(content["weights"])
+                beside = BESIDE.fullmatch(stated)
+                if beside is not None:
+                    return str(bundle_root()) + beside[1]
+                return None if stated.startswith(("$", "@", "%")) else stated
+        return None
+
+    @property
+    def store(self) -> Store:
+        """Where its plan is kept."""
+        return Store(store_folder(self.weights))
+
+    def key(self) -> dict[str, Any]:
+        """All that its plan hangs on.
+
+        Raises:
+            OSError: when the weights cannot be read.
+        """
+        assert self.weights is not None
+        return {
+            "form": FORM,
+            "configurations": [_digest(content) for content in self._contents],
+            "weights": [self.weights, sha256(self.weights)],
+            "asked": {name: self.asked[name] for name in DECIDING if name in self.asked},
+            "variables": {name: os.environ.get(name) for name in VARIABLES},
+            "versions": {**package_versions(), **runtime_versions(list(RUNTIMES))},
+            "code": _code(),
+            "machine": [processor(), platform.system(), _processors(), graphics()],
+        }
+
+
+def graphics() -> list[str]:
+    """What tells that torch may have a GPU."""
+    if sys.platform == "win32":
+        driver = Path(os.environ.get("SYSTEMROOT", "C:/Windows"), "System32", "nvcuda.dll")
+        return [str(driver)] if driver.exists() else []
+    return sorted(glob.glob("/dev/nvidia[0-9]*"))
+
+
+def _processors() -> int | None:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _digest(content: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()
+
+
+def _code() -> str:
+    """Changes with every file of the package: developers change more than the version."""
+    package = Path(__file__).resolve().parents[2]
+    lines = []
+    for folder, folders, names in os.walk(package):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(names):
+            if name.endswith(".py"):
+                status = os.stat(os.path.join(folder, name))
+                lines.append(f"{name} {status.st_size} {status.st_mtime_ns}")
+    return _digest("\n".join(lines).encode())
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether MONAI makes of a text what the text alone says: no other expression, no copy from another file."""
+    return not text.startswith(("$", "%")) or BESIDE.fullmatch(text) is not None

@@ -1,0 +1,157 @@
+"""A run after a plan: the same stages, writer and record as those of the configuration, without torch and MONAI."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...files.images import read_angiogram
+from ...files.inputs import find_inputs
+from ...files.results import ResultWriter
+from ..frame_loop import FrameLoop, frame_stages
+from ..pipeline import Pipeline
+from ..record import RunReport
+from ..run import wanted_items
+from ..runtimes.engines import OnnxEngine, OpenVINOEngine
+from ..runtimes.store import Store
+from ..saving import FrameSaver
+from ..threads import Shares, current_shares, planned, sharing, without_torch
+from .order import Order
+from .plan import KIND, Plan
+
+__all__ = ["PlannedRun", "planned_run"]
+
+logger = logging.getLogger("casr_net")
+
+
+class PlannedRun:
+    """Stands in for :class:`casr_net.inference.FrameEvaluator` before :func:`casr_net.inference.run_inference`.
+
+    Args:
+        plan: what is done with a frame.
+        engine: the network, see :class:`casr_net.inference.runtimes.engines.OpenVINOEngine`.
+        order: configurations, and what is asked for beside them.
+
+    Attributes:
+        used: name of the engine, once it has computed a frame.
+        report: of the run.
+        items: frames that are to be segmented.
+
+    Raises:
+        CASRError: for inputs, formats or an output folder that cannot be used.
+    """
+
+    def __init__(self, plan: Plan, engine: OnnxEngine | OpenVINOEngine, order: Order) -> None:
+        self.plan, self._engine, self.used = plan, engine, ""
+        asked, window = order.asked, plan.window
+        inputs = find_inputs(asked["inputs"], window, asked["flat"])
+        self._writer = ResultWriter(
+            asked["output_dir"], asked["format"], asked["overlay"], asked["probability"], asked["overwrite"], window,
+            order.weights,
+        )  # fmt: skip
+        self.report = RunReport(
+            asked["output_dir"], "cpu", str(order.weights), plan.settings, window, self, asked["areas"]
+        )
+        self.items = wanted_items(inputs, self._writer, self.report)
+        self._loop: FrameLoop | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all frames were tried."""
+        return self._loop is not None and self._loop.finished
+
+    @property
+    def current(self) -> dict[str, Any] | None:
+        """The frame, as listed, that was done last."""
+        return None if self._loop is None else self._loop.current
+
+    def run(self) -> None:
+        """Go through the frames that are left."""
+        with without_torch(self.plan.threads):
+            alone = Shares(current_shares().total)
+            with sharing(planned("cpu", len(self.items)) if self.plan.pipeline else alone):
+                if self._loop is None:
+                    self._loop = FrameLoop(self._pipeline(), self.report)
+                save = FrameSaver(self._writer, self.report)
+                for way in self._loop.done():
+                    done = way.value
+                    save(
+                        way.item, done["pred"], done["probability"], done["image"][0], done["field"][0],
+                        done["angiogram"], way.seconds,
+                    )  # fmt: skip
+
+    def close(self) -> None:
+        """End the threads, also when frames are left."""
+        if self._loop is not None:
+            self._loop.pipeline.close()
+
+    def _pipeline(self) -> Pipeline:
+        shares = current_shares()
+        return Pipeline(
+            frame_stages(self._decode, self.plan.prepare, self._network, self.plan.refine, shares), self.items,
+            shares.room if self.plan.pipeline else 1, lambda data: int(np.prod(data["angiogram"].size)),
+        )  # fmt: skip
+
+    def _decode(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        angiogram = read_angiogram(item["path"], self.plan.window)
+        return {"image": angiogram.grey(item["frame"]), "angiogram": angiogram}
+
+    def _network(self, data: dict[str, Any]) -> dict[str, Any]:
+        self.used = self._engine.name
+        return {**data, "pred": self._engine.run(data["image"][None])[0]}
+
+
+def planned_run(files: Sequence[str | Path], asked: Mapping[str, Any]) -> PlannedRun | None:
+    """The run of a command whose plan is kept; None where there is none, or torch is loaded already.
+
+    Args:
+        files: the base configuration and overlays, checked.
+        asked: values by key of ``inference.json``.
+
+    Raises:
+        CASRError: as :class:`PlannedRun`.
+    """
+    if "torch" in sys.modules:
+        return None
+    found = _kept(lambda: _prepared(Order([str(file) for file in files], asked)))
+    return None if found is None else PlannedRun(*found)
+
+
+def _prepared(order: Order) -> tuple[Plan, OnnxEngine | OpenVINOEngine, Order] | None:
+    if not order.plain:
+        return None
+    store = order.store
+    content = store.kept(KIND, order.key())
+    if content is None:
+        return None
+    plan = Plan.of_json(content)
+    if plan.choice is not None and store.kept("choice", plan.choice[0]) != plan.choice[1].encode():
+        return None  # measured anew
+    with without_torch(plan.threads):
+        engine = engine_of(plan.engine, plan.model, store)
+    return None if engine is None else (plan, engine, order)
+
+
+def engine_of(name: str, model: dict[str, Any], store: Store) -> OnnxEngine | OpenVINOEngine | None:
+    """The engine of a name, with a converted network that is kept; None where it is not, or torch is needed."""
+    runtime, _, number_format = name.partition(" ")
+    if runtime not in ("onnx", "openvino") or number_format not in ("fp32", "bf16"):
+        return None
+    content = store.kept("onnx", model)
+    if content is None:
+        return None
+    return OnnxEngine(content) if runtime == "onnx" else OpenVINOEngine(content, number_format == "bf16")
+
+
+def _kept(make: Callable[[], Any]) -> Any:
+    """What ``make`` gives; None when anything is wrong with what was kept: the ordinary way knows what to do."""
+    try:
+        return make()
+    except Exception:
+        logger.debug("the kept plan cannot be used", exc_info=True)
+        return None
