@@ -95,7 +95,8 @@ def run(options: argparse.Namespace) -> int:
     from ..inference.plans.run import planned_run
     from ..inference.run import run_inference
 
-    quick = planned_run(files, asked)
+    # Where torch is there already, nothing is to be gained.
+    quick = None if "torch" in sys.modules else planned_run(files, asked)
     if quick is None:
         return _configured(files, asked, options.quiet)
     with _bar(options.quiet, total=len(quick.items), desc="frames") as quick.report.progress:

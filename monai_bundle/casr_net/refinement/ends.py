@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from skimage.morphology import skeletonize
 
 __all__ = ["VesselEnds", "vessel_ends"]
 
@@ -138,3 +137,10 @@ def _median(values: np.ndarray) -> float:
     """As numpy's, which takes ten times as long for few values."""
     ordered = np.sort(values)
     return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / ordered.dtype.type(2))
+
+
+def skeletonize(mask: np.ndarray) -> np.ndarray:
+    """scikit-image's, which takes longer to import than a frame to refine: when it is needed, or beforehand."""
+    from skimage.morphology import skeletonize
+
+    return skeletonize(mask)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy import ndimage
 from skimage.draw import line
 from skimage.graph import MCP_Geometric
 
@@ -176,6 +175,8 @@ def draw_bridges(mask: np.ndarray, bridges: list[Bridge]) -> np.ndarray:
     """
     canvas = np.array(mask, dtype=np.uint8, order="C")
     for bridge in bridges:
+        from scipy import ndimage  # slow to import, and seldom needed
+
         path = ndimage.uniform_filter1d(bridge.path.astype(np.float64), SMOOTHING, axis=0, mode="nearest")
         # Discs, as cv2.line draws wider than it is told; with four fractional bits, from pixel centre to pixel centre.
         radii = np.round(16 * np.maximum(np.linspace(*bridge.radii, len(path)) - 0.5, 0)).astype(int)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
-import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ class PlannedRun:
         )
         self.items = wanted_items(inputs, self._writer, self.report)
         self._loop: FrameLoop | None = None
+        # What refinement needs takes longer to import than a frame to compute.
+        self._importing = threading.Thread(target=importlib.import_module, args=("skimage.morphology",), daemon=True)
 
     @property
     def finished(self) -> bool:
@@ -76,6 +79,7 @@ class PlannedRun:
             alone = Shares(current_shares().total)
             with sharing(planned("cpu", len(self.items)) if self.plan.pipeline else alone):
                 if self._loop is None:
+                    self._importing.start()
                     self._loop = FrameLoop(self._pipeline(), self.report)
                 save = FrameSaver(self._writer, self.report)
                 for way in self._loop.done():
@@ -89,6 +93,7 @@ class PlannedRun:
         """End the threads, also when frames are left."""
         if self._loop is not None:
             self._loop.pipeline.close()
+            self._importing.join()
 
     def _pipeline(self) -> Pipeline:
         shares = current_shares()
@@ -107,7 +112,7 @@ class PlannedRun:
 
 
 def planned_run(files: Sequence[str | Path], asked: Mapping[str, Any]) -> PlannedRun | None:
-    """The run of a command whose plan is kept; None where there is none, or torch is loaded already.
+    """The run of a command whose plan is kept; None where there is none.
 
     Args:
         files: the base configuration and overlays, checked.
@@ -116,8 +121,6 @@ def planned_run(files: Sequence[str | Path], asked: Mapping[str, Any]) -> Planne
     Raises:
         CASRError: as :class:`PlannedRun`.
     """
-    if "torch" in sys.modules:
-        return None
     found = _kept(lambda: _prepared(Order([str(file) for file in files], asked)))
     return None if found is None else PlannedRun(*found)
 
