@@ -6,15 +6,12 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..errors import CASRError, DataError, UsageError
 from ..files.inputs import Inputs
 from ..files.results import ResultWriter
 from .record import RunReport
-
-if TYPE_CHECKING:
-    from .evaluator import FrameEvaluator
 
 __all__ = ["run_inference", "wanted_items"]
 
@@ -110,7 +107,25 @@ def _missing(items: Sequence[dict[str, Any]], writer: ResultWriter, report: RunR
     return [item for item, places in zip(items, existing, strict=True) if places.keys() != needed]
 
 
-def run_inference(evaluator: FrameEvaluator | None, report: RunReport) -> RunReport:
+class FrameRun(Protocol):
+    """What goes through the frames of a run: :class:`casr_net.inference.FrameEvaluator`, or a planned run."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all frames were tried."""
+
+    @property
+    def current(self) -> dict[str, Any] | None:
+        """The frame, as listed, that was given last."""
+
+    def run(self) -> None:
+        """Go through the frames that are left."""
+
+    def close(self) -> None:
+        """End the threads, also when frames are left."""
+
+
+def run_inference(evaluator: FrameRun | None, report: RunReport) -> RunReport:
     """Run the evaluator if there is anything to do (it may be None otherwise), and keep the record.
 
     An error costs the frame it comes from.

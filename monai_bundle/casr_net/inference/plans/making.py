@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from monai.transforms import Compose, DivisiblePadd, Invertd, Transform
+from monai.transforms import Compose, DivisiblePadd, Invertd
 from monai.utils import Method
 
 from ...preprocessing.load import LoadAngiogramd, image_tensor
@@ -19,7 +19,7 @@ from ...refinement.transform import Probabilityd, RefineVesselsd
 from ..bundle import build, bundle_root
 from ..evaluator import FrameEvaluator
 from ..label_form import LabelSliced
-from ..predict import FrameInferer, predict
+from ..predict import WHOLE, FrameInferer, predict
 from ..record import RunReport
 from ..threads import current_shares
 from .order import Order
@@ -74,13 +74,12 @@ def _plan(order: Order, parser: Any) -> Plan | None:
     finishing = list(_flat(evaluator.steps))
     if not _are(preparing, PREPARING) or not _are(finishing, FINISHING):
         return None
-    _, resize, _, channels, pad, _ = preparing
+    _, resize, _, channels, pad, pad_field = preparing
     _, outside, _, refine, _ = finishing
-    if any(
-        step.mode != (mode,) or step.padder.method != Method.SYMMETRIC or step.padder.kwargs or step.padder.k != k
-        for step, mode, k in zip(preparing[4:], ("edge", "constant"), [pad.padder.k] * 2, strict=True)
-    ):
+    if not _pads(pad, "edge", pad.padder.k) or not _pads(pad_field, "constant", pad.padder.k):
         return None
+    if (resize.spatial_size + pad.padder.k) ** 2 > WHOLE:
+        return None  # frames may go through the network in tiles
     choice = None
     if "choice" in given:
         content = inferer.store.kept("choice", given["choice"])
@@ -103,6 +102,8 @@ def _gives_the_same(plan: Plan, order: Order, parser: Any) -> bool:
     of the shipped sample that has to be resized and padded."""
     path = bundle_root() / "sample" / "images" / "angiogram.png"
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        return False
     grey = np.ascontiguousarray(pixels[:300, :400].T, np.float32) / 255
     engine = engine_of(plan.engine, plan.model, order.store)
     if engine is None:
@@ -117,7 +118,7 @@ def _gives_the_same(plan: Plan, order: Order, parser: Any) -> bool:
     return all(np.array_equal(found[name], expected[name][0].numpy()) for name in ("pred", "probability"))
 
 
-def _flat(transform: Any) -> Iterator[Transform]:
+def _flat(transform: Any) -> Iterator[Any]:
     """The steps of a transform, those of a ``Compose`` in its place."""
     if type(transform) is Compose:
         for step in transform.transforms:
@@ -133,7 +134,7 @@ def _are(steps: list[Any], kinds: Sequence[type]) -> bool:
 
 def _usual(step: Any) -> bool:
     """Whether a step reads and writes the entries that those of ``inference.json`` do."""
-    expected = {
+    expected: dict[type, dict[str, Any]] = {
         LoadAngiogramd: {"keys": ("image",), "frame_key": "frame"},
         ResizeLongestd: {"keys": ("image",)},
         FieldOfViewd: {"keys": ("image",), "field_key": "field"},
@@ -145,3 +146,10 @@ def _usual(step: Any) -> bool:
         LabelSliced: {"keys": ("pred",)},
     }
     return all(getattr(step, name) == value for name, value in expected.get(type(step), {}).items())
+
+
+def _pads(step: Any, mode: str, k: Any) -> bool:
+    """Whether a ``DivisiblePadd`` pads to multiples of k, on both sides alike."""
+    padder = step.padder
+    usual = padder.method == Method.SYMMETRIC and not padder.kwargs and isinstance(k, int) and padder.k == k
+    return usual and step.mode == (mode,) and step.keys == ("image" if mode == "edge" else "field",)
