@@ -3,11 +3,11 @@
     python benchmarks/start.py --output benchmarks/results/start.json [--rounds 5] [--note TEXT]
     python benchmarks/start.py --table benchmarks/results/start.json [--into docs/speed.md]
 
-Each command is a process of its own; all run in turns, so that whatever else happens on the machine meets all alike, and
-each has run twice before. "by its plan" is what a user gets who has run the command before; "configured" is the ordinary
-way, which a command takes the first time. Ratios are to torch. While it runs, the training runner of ``make evidence``
-waits (its pause lock is held). Say by ``--note`` what else was running. ``--table`` prints the table of a result, or puts
-it between the marks ``<!-- start -->`` of a text.
+Each command is a process of its own; all run in turns, so that whatever else happens on the machine meets all alike,
+and each has run twice before. "by its plan" is what a user gets who has run the command before; "configured" is the
+ordinary way, which a command takes the first time. Ratios are to torch. While it runs, the training runner of
+``make evidence`` waits (its pause lock is held). Say by ``--note`` what else was running. ``--table`` prints the table
+of a result, or puts it between the marks ``<!-- start -->`` of a text.
 """
 
 from __future__ import annotations
