@@ -1,4 +1,4 @@
-"""A look at what is asked for before MONAI Label starts a process for it, whose refusal would come many seconds later."""
+"""A look at what is asked for before MONAI Label starts a process for it, which would refuse it many seconds later."""
 
 from __future__ import annotations
 
