@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,8 @@ def run(options: argparse.Namespace) -> int:
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: exists and is no folder.")
+    if _nothing_is_there(options.input):
+        return 1
     logging.getLogger("casr_net").info("Loading the network ...")
 
     from ..inference.bundle import build, load_parser
@@ -106,3 +110,15 @@ def run(options: argparse.Namespace) -> int:
     with tqdm(total=len(dataset.data), desc="frames", unit="frame", disable=hidden) as bar:
         report.progress = bar.update
         return int(run_inference(evaluator, report).exit_code)
+
+
+def _nothing_is_there(inputs: Sequence[str]) -> bool:
+    """Whether no input is there at all, which is then said of each; with one that is, the others are failures of the
+    run."""
+    if any(os.path.lexists(path) or "://" in path for path in inputs):
+        return False
+    from ..files.inputs import find_inputs
+
+    for failure in find_inputs(inputs).failures.values():
+        logging.getLogger("casr_net").error("%s", failure)
+    return True
