@@ -18,7 +18,7 @@ LABEL_APP := monai_bundle/label_app
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: demo test test-oldest lint unit fuzz label label-test bench evidence evidence-status docs docs-serve dist clean
+.PHONY: demo test environments test-oldest lint unit fuzz label label-test bench evidence evidence-status docs docs-serve dist clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/casr segment monai_bundle/sample/images --output results/demo --overlay --probability --overwrite
@@ -29,15 +29,21 @@ demo: $(VENV)/.runtime
 	@echo "Mask, overlay, probability map, run.json and report.json are in results/demo."
 	@echo "The report of a synthetic cine: results/demo-report/index.html."
 
-test: lint unit
+test:
+	$(MAKE) --jobs=2 environments
+	$(MAKE) lint unit
+
+environments: $(VENV)/.test $(LABEL_VENV)/.label
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# In JOBS processes, a file with tests as a whole in one of them: its server, trained weights and the like are made once.
+JOBS ?= 2
 unit: $(VENV)/.test $(LABEL_VENV)/.test
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 # The server has an environment of its own, since its packages do not go together with the others. The tests with a PACS
 # need the Debian packages orthanc and orthanc-dicomweb, and skip with that reason where they are not.

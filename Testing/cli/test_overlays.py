@@ -78,6 +78,12 @@ def test_sheet_and_a_single_image(segment, png: Path, cine: Path) -> None:
     assert cv2.imread(str(out / "angio_overlay.png")).shape == (128, 160, 3)
 
 
+def test_a_picture_in_place_of_an_animation_is_told(segment, png: Path, cine: Path, capsys) -> None:
+    code, out = segment(png, cine, options=("--overlay", "animation"), quiet=False)
+    assert code == 0 and (out / "angio_overlay.png").is_file() and (out / "run1_overlay.webp").is_file()
+    assert "overlay animation is for cines: 1 single image(s) get a picture (PNG)." in capsys.readouterr().err
+
+
 def test_frames_of_a_sheet() -> None:
     assert moving.sheet_frames([3, 7, 9]) == [3, 7, 9]
     many = moving.sheet_frames(range(300))

@@ -40,7 +40,7 @@ def alive() -> list[str]:
 @pytest.fixture(autouse=True)
 def no_thread_stays() -> Iterator[None]:
     yield
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while alive() and time.monotonic() < end:
         time.sleep(0.01)
     assert alive() == []

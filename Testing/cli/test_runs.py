@@ -351,7 +351,8 @@ def test_no_input_is_replaced(segment, picture, tmp_path: Path, capsys) -> None:
     assert (output / "a_mask_mask.png").is_file()
 
 
-def test_a_missing_input_makes_no_folder(segment, tmp_path: Path, capsys) -> None:
+def test_a_missing_input_makes_no_folder_and_loads_nothing(segment, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("casr_net.inference.bundle.load_parser", None)
     code, output = segment("nothing.png", "not/there")
     assert code == 1
     assert capsys.readouterr().err.count("no such file or folder") == 2

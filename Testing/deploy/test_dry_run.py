@@ -159,11 +159,11 @@ def test_same_steps_without_docker(begin: Callable[..., subprocess.Popen[bytes]]
     known = json.loads(subprocess.run([*stored[:-1], f"{stored[-1]}?expand"], check=True, capture_output=True).stdout)
     assert len(known) == 2, "the cine and its segmentation"
     server.send_signal(signal.SIGTERM)
-    assert server.wait(40) == 128 + signal.SIGTERM
+    assert server.wait(90) == 128 + signal.SIGTERM
     assert sorted((tmp_path / "opt").rglob("*")) == before, "nothing is written into the image"
     assert any((tmp_path / "state").iterdir())
     orthanc.send_signal(signal.SIGTERM)
-    assert orthanc.wait(20) == 0
+    assert orthanc.wait(60) == 0
 
 
 def test_commands_of_the_guide(begin: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:

@@ -91,13 +91,13 @@ def test_bundle_of_another_protocol(tmp_path, app, spoken):
     )
     worker, heard = started(tmp_path)
     process = psutil.Process(worker.pid)
-    wait_until(lambda: heard.messages, 20)
+    wait_until(lambda: heard.messages)
     process_events(0.1)
     (message,) = heard.messages
     assert message["event"] == "error" and not worker.running
     for part in (str(tmp_path), "0.3.0", f"protocol {spoken[-1:] or '1'}", f"the extension {PROTOCOL}"):
         assert part in message["text"]
-    wait_until(lambda: not process.is_running() or process.status() == "zombie", 10)
+    wait_until(lambda: not process.is_running() or process.status() == "zombie")
 
 
 def test_protocol_of_the_bundle_is_ours(bundle):
@@ -112,7 +112,7 @@ def test_worker_is_told_whom_to_outlive_not(stubborn, app):
         'import json, os\nprint(json.dumps({"event": "parent", "pid": os.environ["CASR_PARENT_PID"]}), flush=True)\n'
     )
     _worker, heard = started(stubborn)
-    wait_until(lambda: heard.ends, 20)
+    wait_until(lambda: heard.ends)
     assert heard.messages[0]["pid"] == str(os.getpid())
 
 
@@ -126,9 +126,9 @@ def test_messages_in_pieces_and_rubbish(stubborn, app):
 
 def test_end_brings_code_and_log(stubborn, app):
     worker, heard = started(stubborn)
-    wait_until(lambda: heard.messages, 20)
+    wait_until(lambda: heard.messages)
     worker.send({"command": "die"})
-    wait_until(lambda: heard.ends, 20)
+    wait_until(lambda: heard.ends)
     assert heard.ends == [(7, "line before the end")]
     with pytest.raises(WorkerError, match="not running"):
         worker.send({"command": "talk"})
@@ -137,14 +137,14 @@ def test_end_brings_code_and_log(stubborn, app):
 
 def test_cancel_kills_the_whole_tree_and_is_silent(stubborn, app):
     worker, heard = started(stubborn)
-    wait_until(lambda: heard.messages, 20)
+    wait_until(lambda: heard.messages)
     child, launcher = psutil.Process(heard.messages[0]["pid"]), psutil.Process(worker.pid)
     started_at = time.perf_counter()
     worker.cancel()
     assert time.perf_counter() - started_at < 0.05, "cancel does not wait"
-    wait_until(lambda: not worker.running, 10)
+    wait_until(lambda: not worker.running)
     for process in (child, launcher):
-        wait_until(lambda process=process: not process.is_running() or process.status() == "zombie", 10)
+        wait_until(lambda process=process: not process.is_running() or process.status() == "zombie")
     process_events(0.1)
     assert not heard.ends and heard.events() == ["hello"]
     worker.cancel()
@@ -164,9 +164,9 @@ def test_temporary_files_are_removed(stubborn, app, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     worker, heard = started(stubborn)
-    wait_until(lambda: heard.messages, 20)
+    wait_until(lambda: heard.messages)
     worker.cancel()
-    wait_until(lambda: not list((tmp_path / "temporary").glob("casr-worker-*")), 10)
+    wait_until(lambda: not list((tmp_path / "temporary").glob("casr-worker-*")))
 
 
 # The whole way: logic, worker, segmentation
@@ -202,7 +202,7 @@ def test_synthetic_cine_with_the_shipped_weights(logic, bundle):
     source = sources.describe(volume)
     with gui_watchdog() as watch:
         summary = logic.process(Request(source, (3, 4, 5), bundle, device="cpu", probability=True, statistics=True))
-    assert watch.beats > 100 and watch.busy_ms < 50 and watch.longest_ms < 1000, (watch.busy_ms, watch.longest_ms)
+    assert watch.beats > 100 and watch.busy_ms < 50 and watch.longest_ms < 3000, (watch.busy_ms, watch.longest_ms)
     assert sorted(summary.pixels) == [3, 4, 5] and browser.GetSelectedItemNumber() == 1
     segmenter = Segmenter(device="cpu")
     node = slicer.mrmlScene.GetNodeByID(summary.segmentation_id)
@@ -220,9 +220,9 @@ def test_killed_worker_is_reported_and_the_next_job_works(logic, bundle, frame_v
     failures = []
     logic.failed.connect(failures.append)
     logic.start(request)
-    wait_until(lambda: logic.state.value == "starting", 30)
+    wait_until(lambda: logic.state.value == "starting")
     os.kill(logic._worker.pid, signal.SIGKILL)
-    wait_until(lambda: failures, 30)
+    wait_until(lambda: failures)
     assert "exit code -9" in str(failures[0]) and not logic.busy
     assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     logic.failed.disconnect(failures.append)
@@ -239,7 +239,7 @@ def test_cancel_in_the_middle_of_a_cine(logic, bundle):
     wait_until(lambda: progress and progress[-1].number >= 1, 120, "the first frame")
     process = psutil.Process(logic._worker.pid)
     logic.cancel()
-    wait_until(lambda: not process.is_running() or process.status() == "zombie", 10)
+    wait_until(lambda: not process.is_running() or process.status() == "zombie")
     process_events(0.2)
     assert len(cancelled) == 1 and "written before" in cancelled[0] and not logic.busy
 

@@ -437,7 +437,7 @@ def test_watchdog_measures_how_long_the_gui_thread_was_busy(app: Any) -> None:
     qt.QTimer.singleShot(20, lambda: time.sleep(0.15))
     with gui_watchdog() as watch:
         process_events(0.3)
-    assert 140 < watch.longest_ms < 600 and watch.beats > 5
+    assert 140 < watch.longest_ms < 5000 and watch.beats > 5
     with pytest.raises(AssertionError, match="in vain for nothing"):
         wait_until(lambda: False, 0.05, "nothing")
 

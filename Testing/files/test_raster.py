@@ -306,6 +306,38 @@ def test_a_cut_off_stack_of_imagej_gives_the_frames_that_are_there(tmp_path: Pat
     assert any("4 frames" in line and "2 are there" in line for line in opened.warnings)
 
 
+def lzw(codes: list[int], old: bool) -> bytes:
+    """A stream of codes behind a Clear code each time that 256 stands there, without look at what they mean."""
+    bits, size = "", 0
+    for code in codes:
+        width = next(w for w, most in ((9, 511), (10, 1023), (11, 2047), (12, 9999)) if size < most + old)
+        word = format(code, f"0{width}b")
+        bits += word[::-1] if old else word
+        size = 0 if code == 256 else 258 if size == 0 else size + 1
+    bits += "0" * (-len(bits) % 8)
+    return bytes(int(bits[i : i + 8][:: -1 if old else 1], 2) for i in range(0, len(bits), 8))
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("length", [1, 254, 255, 256, 766, 767, 1790, 1791, 3000])
+def test_a_stream_of_lzw_that_would_end_the_process_is_refused(tmp_path: Path, length: int, old: bool) -> None:
+    """imagecodecs uses what was never written when no literal follows a Clear code."""
+    begin = [256, 7, *[65] * (length - 1), 256, 256]
+    rest = [*[67] * (64 * 64 - length - 1), 257]
+    for last, refused in ((66, False), (258, True), (300, True), (511, True)):
+        strip = iter([lzw([*begin, last, *rest], old)])
+        kind = {"shape": (64, 64), "dtype": np.uint8, "compression": "lzw", "rowsperstrip": 64}
+        tifffile.imwrite(tmp_path / "a.tif", strip, **kind)
+        source = open_raster(tmp_path / "a.tif").source
+        if refused:
+            with pytest.raises(DataError, match=r"a\.tif: .*damaged or cut off \(LZW code outside its table\)"):
+                source.frame(0)
+        else:
+            frame = source.frame(0)[0].T.ravel()
+            assert frame[0] == 7 and (frame[1:length] == 65).all()
+            assert frame[length] == 66 and (frame[length + 1 :] == 67).all()
+
+
 def test_other_kinds_and_damaged_files_give_one_line(grey: np.ndarray, tmp_path: Path) -> None:
     rng, said = np.random.default_rng(3), list[str]()
     Image.fromarray(grey).save(tmp_path / "a.png")

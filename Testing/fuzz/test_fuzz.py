@@ -24,7 +24,7 @@ from casr_net.files.pixeldata import decoding
 
 COUNT = int(os.environ.get("CASR_FUZZ_COUNT", "400"))
 SEED = int(os.environ.get("CASR_FUZZ_SEED", "10"))
-SECONDS = 2.0
+SECONDS = 10.0
 LENGTH = 400
 
 

@@ -65,7 +65,7 @@ class FakePACS:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait_for(self, wanted: Callable[[Asked], bool], seconds: float = 20) -> Asked:
+    def wait_for(self, wanted: Callable[[Asked], bool], seconds: float = 60) -> Asked:
         """The first request of a kind, as soon as it has come."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

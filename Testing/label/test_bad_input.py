@@ -140,9 +140,14 @@ def test_too_large_upload(start: Callable[..., Server], studies: Path) -> None:
     assert small.infer("frame0").status == 200 and not list(studies.glob("big*"))
 
 
-def test_request_for_training_without_labels(server: Server) -> None:
-    answer = server.post("/train/casr_net?run_sync=true")
-    assert answer.status == 400 and "at least 2 are needed" in answer.detail
+@pytest.mark.parametrize("query", ["casr_net?run_sync=true", "casr_net", ""])
+def test_training_that_cannot_be_is_refused_at_once(server: Server, query: str) -> None:
+    answer = server.post(f"/train/{query}")
+    assert answer.status == 400 and "of 0 patient(s) or image(s); at least 2 are needed" in answer.detail
+    options = {"max_epochs": 0}
+    answer = server.post(f"/train/{query}", options if query else {"casr_net": options})
+    assert answer.status == 400 and "max_epochs is '0'; expected 1 to 500" in answer.detail
+    assert server.get("/train/").status == 404, "no process was started"
 
 
 def test_wrong_arguments_of_the_server(tmp_path: Path) -> None:
@@ -157,7 +162,7 @@ def test_wrong_arguments_of_the_server(tmp_path: Path) -> None:
         (["--studies", str(tmp_path), "--port", "0"], "port 0"),
     ):
         done = subprocess.run(
-            [str(PYTHON), "-m", "casr_label", *arguments], capture_output=True, text=True, env=environment, timeout=60
+            [str(PYTHON), "-m", "casr_label", *arguments], capture_output=True, text=True, env=environment, timeout=120
         )
         assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
 

@@ -16,7 +16,7 @@ import pytest
 from casr_net.files.masks import read_mask
 
 from .browser import HERE, REASON, Page
-from .conftest import WEB, Server, png
+from .conftest import WEB, Server, full_mask, png
 
 pytestmark = pytest.mark.skipif(not HERE, reason=REASON)
 
@@ -128,6 +128,38 @@ def test_contrast_curve_of_a_segmented_cine(context: Any, served: Server) -> Non
     curve = page.tab.locator("#curve path")
     curve.wait_for(state="attached")
     assert curve.get_attribute("d").count("L") == 4 and page.tab.locator("#curve").is_visible()
+    slider, line = page.tab.locator("#frame"), page.tab.locator("#curve line")
+    for width in (1280, 1700):
+        page.tab.set_viewport_size({"width": width, "height": 720})
+        for frame, key in ((1, "Home"), (5, "End"), (4, "ArrowLeft")):
+            slider.press(key)
+            page.says(f"frame {frame} of 5")
+            box, mark = slider.bounding_box(), line.bounding_box()
+            thumb = box["x"] + 8 + (box["width"] - 16) * (frame - 1) / 4  # its middle; it is 16 px wide
+            assert abs(mark["x"] + mark["width"] / 2 - thumb) < 1.5
+
+
+def test_file_that_cannot_be_read_has_a_sign_with_the_reason(context: Any, served: Server, folder: Path) -> None:
+    (folder / "broken.png").write_bytes(b"no picture")
+    try:
+        page = Page(context, served).load()
+        sign = page.tab.locator("#list li", has_text="broken").get_by_role("img")
+        sign.wait_for()
+        assert sign.text_content() == "?" and "broken" in sign.get_attribute("title")
+        assert sign.get_attribute("aria-label") == sign.get_attribute("title")
+        assert page.tab.locator("#list img").count() == page.tab.locator("#list li").count() - 1
+    finally:
+        (folder / "broken.png").unlink()
+
+
+def test_training_with_one_label_is_refused_with_words(context: Any, start: Any, studies: Path) -> None:
+    server = start(studies)
+    assert server.label("frame0", "x.png", png(full_mask())).status == 200
+    page = Page(context, server).load()
+    page.tab.click("#training-open")
+    page.tab.click("#train")
+    page.says("final labels of 1 patient(s) or image(s); at least 2 are needed", "#train-state")
+    assert not page.tab.locator("#train-bar").is_visible()
 
 
 def test_two_windows(context: Any, served: Server) -> None:

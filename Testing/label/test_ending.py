@@ -53,7 +53,7 @@ def test_training_ends_with_its_server(labelled: Server, studies: Path, tmp_path
     assert child.is_running() and server.process is not None
     os.kill(server.process.pid, signal.SIGKILL)  # the server alone
     server.process.wait()
-    wait_for(lambda: not child.is_running(), 10)
+    wait_for(lambda: not child.is_running(), 30)
 
     server.start()
     said = server.get("/page/training").json
@@ -63,8 +63,8 @@ def test_training_ends_with_its_server(labelled: Server, studies: Path, tmp_path
         (child,) = wait_for(lambda: trainings(server))
         process: subprocess.Popen[bytes] = server.process
         os.killpg(process.pid, number)  # Ctrl-C reaches all of a terminal's processes
-        assert process.wait(30) in ended
-        wait_for(lambda one=child: not one.is_running(), 10)
+        assert process.wait(90) in ended
+        wait_for(lambda one=child: not one.is_running(), 30)
         left = [path.name for path in (tmp_path / "temporary").iterdir() if path.name.startswith("casr-label-")]
         assert left == [], "of the killed one and of this one"
         server.process = None

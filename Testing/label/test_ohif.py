@@ -167,7 +167,7 @@ def drawn(page: Page) -> np.ndarray:
 def overlap(page: Page, mask: np.ndarray) -> float:
     """Share of what is drawn that lies within two pixels of a mask, or of the mask near what is drawn, whichever is
     less; as soon as it is high, or after a while."""
-    near, end = np.ones((5, 5), np.uint8), time.monotonic() + 20
+    near, end = np.ones((5, 5), np.uint8), time.monotonic() + 60
     while True:
         found = drawn(page)
         around, about = (cv2.dilate(one.astype(np.uint8), near) > 0 for one in (found, mask))
@@ -320,7 +320,7 @@ def test_ohif_shows_the_picture_and_survives_the_segmentation(
     time.sleep(1)
     assert page.tab.locator("canvas").count() == 1 and one.is_visible()
     page.tab.locator("[data-cy^=study-browser-thumbnail]:has-text('OT')").last.dblclick()
-    end, green = time.monotonic() + 30, 0
+    end, green = time.monotonic() + 90, 0
     while green < 100 and time.monotonic() < end:
         shot = cv2.imdecode(np.frombuffer(page.tab.locator("canvas").screenshot(), np.uint8), cv2.IMREAD_COLOR)
         green = int(((shot[..., 1] > 200) & (shot[..., 0] < 90) & (shot[..., 2] < 90)).sum())

@@ -131,7 +131,7 @@ def begun(what: Callable[[], Answer]) -> tuple[threading.Thread, list[Answer]]:
 
 def serves_what_is_here(server: Server, image: str) -> None:
     """Whether all that needs nothing from the PACS is answered, soon."""
-    assert server.request("GET", "/info/", timeout=20).status == 200
+    assert server.request("GET", "/info/", timeout=60).status == 200
     assert server.infer(image, frame=0).status == 200
     assert server.get(f"/datastore/image/info?image={image}").json["Modality"] == "XA"
     assert server.get("/datastore/").json["total"] == 3

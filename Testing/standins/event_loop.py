@@ -25,7 +25,7 @@ def process_events(seconds: float = 0.0) -> None:
         time.sleep(0.001)
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = 10.0, what: str = "") -> None:
+def wait_until(condition: Callable[[], Any], timeout: float = 60.0, what: str = "") -> None:
     """Run the event loop until the condition holds.
 
     Raises:

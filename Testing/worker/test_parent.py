@@ -51,7 +51,7 @@ def test_worker_ends_with_its_parent(arguments: list[str]) -> None:
     starter.wait()
     started = time.monotonic()
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() - started < 10, "the orphan lives on"
+        assert time.monotonic() - started < 40, "the orphan lives on"
         time.sleep(0.05)
 
 
@@ -65,7 +65,7 @@ def test_worker_ends_with_the_process_that_is_named_rather_than_with_the_launche
     assert worker.poll() is None
     slicer.kill()
     slicer.wait()
-    assert worker.wait(timeout=10) == 3
+    assert worker.wait(timeout=40) == 3
     worker.stdout.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,8 @@ def run(options: argparse.Namespace) -> int:
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: exists and is no folder.")
+    if _nothing_is_there(options.input):
+        return 1
     logging.getLogger("casr_net").info("Loading the network ...")
 
     asked: dict[str, Any] = {
@@ -134,3 +137,15 @@ def _bar(hidden: bool, desc: str, total: int | None = None) -> Iterator[Callable
 
     with tqdm(total=total, desc=desc, unit="frame") as bar:
         yield bar.update
+
+
+def _nothing_is_there(inputs: Sequence[str]) -> bool:
+    """Whether no input is there at all, which is then said of each; with one that is, the others are failures of the
+    run."""
+    if any(os.path.lexists(path) or "://" in path for path in inputs):
+        return False
+    from ..files.inputs import find_inputs
+
+    for failure in find_inputs(inputs).failures.values():
+        logging.getLogger("casr_net").error("%s", failure)
+    return True

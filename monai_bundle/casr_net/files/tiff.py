@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import DataError
 from .frames import Opened, PlainFrames, check_extent
 from .geometry import LPS_TO_RAS
+from .lzw import check_lzw
 from .raster import damage_told, oriented, planes
 
 __all__ = ["open_tiff"]
@@ -27,8 +28,8 @@ for library in ("tifffile", "PIL"):
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6  # PhotometricInterpretation, TIFF 6.0
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
-JPEG, FAX = 7, (2, 3, 4)
-COMPRESSIONS = {1, *FAX, 5, JPEG, 8, 32773, 32946, 34925, 50000}
+LZW, JPEG, FAX = 5, 7, (2, 3, 4)
+COMPRESSIONS = {1, *FAX, LZW, JPEG, 8, 32773, 32946, 34925, 50000}
 """None, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard. Not JPEG 2000: its big-endian values come out swapped."""
 
 
@@ -189,6 +190,10 @@ class _TiffFrames:
 
 def _values(page: Any) -> np.ndarray:
     """(rows, columns, samples) of stored values; fewer than 8 bits brought to bytes, palettes to RGB."""
+    if int(page.compression) == LZW:
+        segments = page.parent.filehandle.read_segments(page.dataoffsets, page.databytecounts)
+        for segment, _ in segments:
+            check_lzw(segment or b"")
     array = page.asarray(maxworkers=1)
     if int(page.planarconfig) == 2 and int(page.samplesperpixel) > 1:
         array = np.moveaxis(array.reshape(-1, int(page.imagelength), int(page.imagewidth)), 0, -1)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ..errors import CASRError, DataError, UsageError
 from ..files.inputs import Inputs
+from ..files.moving import ENDINGS
 from ..files.results import ResultWriter
 from .record import RunReport
 
@@ -61,6 +62,9 @@ def wanted_items(
             continue
         report.files[path].wanted, report.files[path].before = len(missing), len(items) - len(missing)
         wanted += missing
+    single = sum(item["frames"] == 1 for item in wanted)
+    if single and ENDINGS.get(writer.overlay, "png") != "png":
+        logger.info("overlay %s is for cines: %d single image(s) get a picture (PNG).", writer.overlay, single)
     kept = sum(record.state == "kept" for record in report.files.values())
     if kept:
         logger.info("kept, done before with the same settings: %d of %d files.", kept, len(report.files))

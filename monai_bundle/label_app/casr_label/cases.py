@@ -15,7 +15,10 @@ from casr_net.errors import DataError, UsageError
 from casr_net.files.images import read_angiogram
 from casr_net.files.masks import read_mask
 
-__all__ = ["Case", "final_cases", "held_out"]
+__all__ = ["PATIENTS", "Case", "final_cases", "held_out", "too_few"]
+
+PATIENTS = 2
+"""That a training needs: one of them is held."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,18 @@ def held_out(cases: Sequence[Case], share: float) -> tuple[list[Case], list[Case
         UsageError: for fewer than two patients.
     """
     patients = sorted({case.patient for case in cases}, key=_rank)
-    if len(patients) < 2:
-        raise UsageError(
-            f"final labels of {len(patients)} patient(s) or image(s); at least 2 are needed, one of them is held."
-        )
+    if len(patients) < PATIENTS:
+        raise too_few(len(patients))
     held = [patient for patient in patients if _rank(patient) < share * 2**64]
     held = (held or patients[:1])[: len(patients) - 1]
     return [case for case in cases if case.patient not in held], [case for case in cases if case.patient in held]
+
+
+def too_few(patients: int) -> UsageError:
+    """The refusal of a training with labels of so many patients."""
+    return UsageError(
+        f"final labels of {patients} patient(s) or image(s); at least {PATIENTS} are needed, one of them is held."
+    )
 
 
 def _rank(patient: str) -> int:

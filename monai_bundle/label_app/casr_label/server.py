@@ -80,10 +80,12 @@ def make_server(options: Options) -> Any:
     from .ohif import add_ohif
     from .page import add_page
     from .proxy import add_proxy
+    from .starting import check_trainings
     from .threads import answer_in_threads
 
     proxy.router.routes.clear()
     answer_in_threads()
+    check_trainings()
     user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
     prefixes = {
         "qido": settings.MONAI_LABEL_QIDO_PREFIX or "", "wado": settings.MONAI_LABEL_WADO_PREFIX or "",

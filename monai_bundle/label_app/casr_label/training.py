@@ -16,12 +16,12 @@ from monai.bundle import ConfigParser
 from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.bundle import BundleTrainTask
 
-from casr_net.errors import UsageError
+from casr_net.errors import DataError, UsageError
 from casr_net.evaluation.metrics import dice
 from casr_net.files.atomic import write_atomically
 from casr_net.uncertainty.platt import fit_calibration
 
-from .cases import Case, final_cases, held_out
+from .cases import PATIENTS, Case, final_cases, held_out, too_few
 from .inference import CASRInferTask
 from .requests import BusyError, checked_request
 from .scoring import mirrored_mean
@@ -82,6 +82,24 @@ class CASRTrainTask(BundleTrainTask):
         """Versions so far, and which is used; ``interrupted``: whether a run has not come to its end and can go on."""
         interrupted = (self.state.run / LAST).is_file()
         return {"current": self.state.current, "versions": self.state.history(), "interrupted": interrupted}
+
+    def check(self, request: Mapping[str, Any], datastore: Datastore) -> None:
+        """Refuse at once what a process of its own would refuse after it has started.
+
+        Raises:
+            UsageError: for a parameter out of its range, or too few labels; PACSError.
+        """
+        if _checked(request)["rollback"] != "":
+            return
+        patients = set()
+        for image in sorted(datastore.get_labeled_images()):
+            try:
+                patients.add(datastore.patient(image))
+            except DataError:  # the training leaves such an image out, too
+                continue
+            if len(patients) == PATIENTS:  # those of a PACS may have to be fetched
+                return
+        raise too_few(len(patients))
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train, or go back to a version.

@@ -1,6 +1,6 @@
 // The images of the folder or the PACS, and which one comes next.
 
-import { json, type Listed } from "./api";
+import { bytes, json, words, type Listed } from "./api";
 import { get, make } from "./dom";
 
 const STATES = { new: "new", proposed: "proposed", corrected: "corrected", final: "final" } as const;
@@ -92,6 +92,7 @@ export class ImageList {
     picture.alt = "";
     picture.loading = "lazy";
     picture.src = `/page/thumbnail?${new URLSearchParams({ image: id })}`;
+    picture.addEventListener("error", () => void this.placeholder(picture));
     const text = make("span");
     const name = make("span", title, "name");
     name.title = id;
@@ -100,5 +101,15 @@ export class ImageList {
     button.addEventListener("click", () => this.open(id));
     row.append(button);
     return row;
+  }
+
+  // In place of a picture that there is none of, with the reason.
+  private async placeholder(picture: HTMLImageElement): Promise<void> {
+    const reason = await bytes(picture.src).then(() => "There is no picture.", words);
+    const sign = make("span", "?", "none");
+    sign.title = reason;
+    sign.setAttribute("role", "img");
+    sign.setAttribute("aria-label", reason);
+    picture.replaceWith(sign);
   }
 }
