@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import gc
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -66,15 +67,21 @@ def made(group: Group) -> nn.Module:
     return network.eval()
 
 
-def engines(network: nn.Module, channels: int = 3) -> dict[str, Engine]:
-    """The network in each runtime and number format of this machine, as ``casr segment`` takes it: rewritten."""
+def engines(network: nn.Module, channels: int = 3, convert: Callable[[nn.Module, int], bytes] = as_onnx) -> dict[str, Engine]:
+    """The network in each runtime and number format of this machine, as ``casr segment`` takes it: rewritten.
+
+    Args:
+        network: in evaluation mode.
+        channels: of its input.
+        convert: from the network and its channels to an ONNX file.
+    """
     net = rewritten(network) if type(network) is CASRNet else network
     found: dict[str, Engine] = {}
     formats = [False, True] if uses_bfloat16() else [False]
     for bfloat16 in formats:
         found[f"torch {'bf16' if bfloat16 else 'fp32'}"] = TorchEngine(net, bfloat16)
     if len(installed_runtimes()) > 1:
-        model = as_onnx(net, channels)
+        model = convert(net, channels)
         if "onnx" in installed_runtimes():
             found["onnx fp32"] = OnnxEngine(model)
         if "openvino" in installed_runtimes():

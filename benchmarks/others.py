@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import functools
 import gc
+import tempfile
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import monai.networks.nets as nets
@@ -17,6 +20,7 @@ import torch
 from skimage.filters import frangi, sato
 from torch import nn
 
+from casr_net.inference.runtimes.engines import OPSET
 from casr_net.synthetic.angiogram import make_angiogram
 from common import Work, median, summary, turns
 from networks import BASE, GROUPS, eager, engines, gflop, made, told
@@ -79,6 +83,16 @@ def nnunet_predictor(size: int = SIZE) -> tuple[nn.Module, Callable[[bool], Work
     return network, run
 
 
+def _as_onnx(network: nn.Module, channels: int) -> bytes:
+    """An ONNX file for images of :data:`SIZE`; deep networks cannot be traced at the small size that ours is traced at."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations of the exporter
+        path = Path(folder) / "model.onnx"
+        example = torch.zeros(1, channels, SIZE, SIZE)
+        torch.onnx.export(network, (example,), path, dynamo=False, opset_version=OPSET)
+        return path.read_bytes()
+
+
 def _filters() -> dict[str, Work]:
     grey = make_angiogram(seed=3, size=SIZE).image.astype(np.float32) / 255
     return {
@@ -102,7 +116,7 @@ def measure(rounds: int) -> dict[str, Any]:
 
     def of(network: nn.Module) -> tuple[dict[str, Work], dict[str, Any]]:
         ways: dict[str, Work] = {"torch as it is": functools.partial(eager, network, inputs)}
-        ways |= {name: functools.partial(engine, inputs) for name, engine in engines(network).items()}
+        ways |= {name: functools.partial(engine, inputs) for name, engine in engines(network, 3, _as_onnx).items()}
         size = sum(value.numel() for value in network.parameters())
         return ways, {"parameters": size, "gflop": round(gflop(network, inputs), 2)}
 
