@@ -18,7 +18,7 @@ LABEL_APP := monai_bundle/label_app
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: demo test environments test-oldest lint unit fuzz label label-test bench evidence evidence-status docs docs-serve dist clean
+.PHONY: demo test environments test-oldest lint unit fuzz label label-test bench gpu-check evidence evidence-status docs docs-serve dist clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/casr segment monai_bundle/sample/images --output results/demo --overlay --probability --overwrite
@@ -64,13 +64,21 @@ THREADS ?= 1
 evidence: $(VENV)/.test
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m casr_net.evaluation.crossval --minutes $(MINUTES) --threads $(THREADS)
 
-# Speed of stages, runtimes, and of a cine from file to mask; the training runner waits meanwhile. NOTE says what else was running.
+# Speed of everything, beside other methods and accuracy, as docs/speed.md tells it; the training runner waits meanwhile.
+# NOTE says what else was running, PARTS which parts are wanted ("--only cine"), QUICK=1 rehearses.
 ROUNDS ?= 7
 NOTE ?= nothing else was running
+PARTS ?=
 bench: $(VENV)/.test
-	$(BIN)/python benchmarks/stages.py --rounds $(ROUNDS) --note "$(NOTE)" --output benchmarks/results/stages.json
-	$(BIN)/python benchmarks/cine.py --rounds 3 --note "$(NOTE)" --output benchmarks/results/cine.json
-	$(BIN)/python benchmarks/cine.py --table benchmarks/results/cine.json --into docs/speed.md
+	$(PIP) --constraint constraints.txt --editable ".[experiments]"
+	$(BIN)/python benchmarks/bench.py --rounds $(ROUNDS) --note "$(NOTE)" $(PARTS) \
+		$(if $(QUICK),--quick --no-lock --output results/bench)
+
+# What only a machine with a GPU can prove: masks, half precision, speed, memory, training step, worker, casr segment.
+# DEVICE=cpu rehearses the checks themselves. Exit code 2: there is no GPU, and nothing was checked.
+DEVICE ?= cuda
+gpu-check: $(VENV)/.runtime
+	$(BIN)/python benchmarks/gpu_check.py --device $(DEVICE)
 
 evidence-status: $(VENV)/.test
 	$(BIN)/python -m casr_net.evaluation.crossval --status

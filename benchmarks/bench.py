@@ -1,4 +1,4 @@
-"""All benchmarks in one run: stages, networks, other methods, scaling, a cine; tables for the texts, and the plot.
+"""All benchmarks in one run: stages, networks, other methods, scaling, a cine, the start; tables and the plot.
 
     python benchmarks/bench.py [--note TEXT] [--only PART ...]      # make bench; about ten minutes on two processors
     python benchmarks/bench.py --quick --no-lock --output /tmp/x    # a rehearsal, whose figures count nothing
@@ -23,11 +23,17 @@ import others
 import pareto
 import scaling
 import stages
+import start
 from common import arguments, paused_training, put_table, record, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 GUIDE, README, PLOT = ROOT / "docs" / "speed.md", ROOT / "README.md", ROOT / "docs" / "pareto.png"
+
+PICTURE = (
+    "![Dice on fold 0 against the network's milliseconds, by widths, order of the decoder, size of the input, runtime]"
+    "(pareto.png)\n\nAll points: [pareto.json](../benchmarks/results/pareto.json)."
+)
 
 
 class Part(NamedTuple):
@@ -53,6 +59,9 @@ PARTS = {
     "cine": Part(
         cine.__doc__, lambda rounds: cine.measure(max(2, rounds // 2), 12), lambda rounds: cine.measure(rounds, 2),
         {"cine": cine.table},
+    ),
+    "start": Part(
+        start.__doc__, lambda rounds: start.measure(max(2, rounds // 2)), start.measure, {"start": start.table}
     ),
 }  # fmt: skip
 
@@ -90,7 +99,7 @@ def tables(folder: Path, guide: Path | None, readme: Path | None, picture: Path)
             points = pareto.collect(result["networks"], ROOT / "experiments" / "results")
             write_json(folder / "pareto.json", {"what": pareto.__doc__, **points})
             pareto.plot(points, picture)
-            _show(guide, "pareto", pareto.table(points))
+            _show(guide, "pareto", f"{pareto.table(points)}\n\n{PICTURE}")
 
 
 def _show(text: Path | None, mark: str, words: str) -> None:

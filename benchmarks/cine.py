@@ -20,8 +20,7 @@ from casr_net.inference.run import run_inference
 from casr_net.inference.runtimes.packages import installed_runtimes
 from casr_net.synthetic.angiogram import make_cine
 from casr_net.training.precision import uses_bfloat16
-from common import Work, arguments, median, paused_training, record, summary, turns, write_json
-from networks import told
+from common import Work, arguments, median, paused_training, record, summary, told, turns, write_json
 
 __all__ = ["BASE", "Variant", "measure", "table", "variants", "write_cine"]
 
@@ -101,8 +100,8 @@ def table(result: dict[str, Any]) -> str:
         lines.append(f"| {runtime} | {' | '.join(cells)} |")
     size, frames = result["size"], result["frames"]
     foot = (
-        f"Frames a second, file to written mask, and that as a multiple of torch eager one after the other; medians over "
-        f"{frames} frames of {size} x {size}. {told(result)}"
+        f"Frames a second, file to written mask, and that as a multiple of torch eager one after the other; medians "
+        f"over {frames} frames of {size} x {size}. {told(result)}"
     )
     return "\n".join([*lines, "", foot])
 

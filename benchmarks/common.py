@@ -1,4 +1,4 @@
-"""What all benchmarks share: the lock that lets the training wait, turns, what a run was measured on, tables in texts."""
+"""What all benchmarks share: the lock that lets the training wait, turns, what was measured on, tables in texts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from casr_net.inference.runtimes.machine import machine
 from casr_net.inference.runtimes.packages import RUNTIMES, installed_runtimes, runtime_versions
 
 __all__ = [
-    "Sample", "Work", "arguments", "median", "paused_training", "put_table", "record", "summary", "turns", "used",
-    "write_json",
+    "Sample", "Work", "arguments", "median", "paused_training", "put_table", "record", "summary", "told", "turns",
+    "used", "write_json",
 ]  # fmt: skip
 
 Work = Callable[[], Any]
@@ -138,6 +138,14 @@ def put_table(text: Path, mark: str, words: str) -> None:
     before, behind = content.split(begin)[0], content.split(end)[1]
     whole = f"{before}{begin}\n{words.strip()}\n{end}{behind}"
     write_atomically(text, lambda target: target.write_text(whole, encoding="utf-8"))
+
+
+def told(result: Mapping[str, Any]) -> str:
+    """Where a result is from, for the foot of a table."""
+    return (
+        f"{result['rounds']} rounds in turns, {result['torch_threads']} thread(s), {result['machine']['processor']}; "
+        f"{result['note']}."
+    )
 
 
 def arguments(what: str | None, rounds: int) -> argparse.ArgumentParser:

@@ -4,8 +4,8 @@
     python benchmarks/gpu_check.py --device cpu                                           # a rehearsal of the script
 
 Needs the package and this repository, no data and no network; about a minute on an H200. It prints one line a check,
-and keeps all figures as JSON. Exit code 0: all passed; 1: something failed; 2: there is no such device, so that nothing was
-checked. A rehearsal runs the same code on the CPU, with fewer frames, and says nothing about a GPU.
+and keeps all figures as JSON. Exit code 0: all passed; 1: something failed; 2: there is no such device, so that nothing
+was checked. A rehearsal runs the same code on the CPU, with fewer frames, and says nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Check:
         target: frames a second.
         size: pixels a side of the synthetic angiograms.
         lines: state, name, text and figures of each check.
+        kept: what one check has loaded and others want, by device.
     """
 
     device: str
@@ -52,6 +53,7 @@ class Check:
     target: float = TARGET
     size: int = 512
     lines: list[dict[str, Any]] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rehearsal(self) -> bool:

@@ -1,4 +1,4 @@
-"""Checks of ``gpu_check.py``: a training step in half precision, the worker of the 3D Slicer extension, ``casr segment``."""
+"""Checks of ``gpu_check.py``: a training step in half precision, the 3D Slicer extension's worker, the command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import tifffile
 import torch
@@ -21,7 +20,7 @@ from casr_net.inference.bundle import bundle_root, config_files, load_parser
 from casr_net.preprocessing.batched import BatchedChannels
 from casr_net.synthetic.angiogram import make_angiogram, make_cine
 from gpu_check import Check
-from gpu_inference import SAME, loaded
+from gpu_inference import SAME, loaded, read_grey
 
 __all__ = ["command", "training_step", "worker"]
 
@@ -64,15 +63,13 @@ def training_step(check: Check) -> None:
         optimizer.step()
         losses.append(float(value.detach()))
         marks.append(time.perf_counter() - mark)
-    gradients = all(
-        bool(torch.isfinite(value.grad).all()) for value in network.parameters() if value.grad is not None
-    )
+    gradients = all(bool(torch.isfinite(value.grad).all()) for value in network.parameters() if value.grad is not None)
     changed = sum(not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
     fine = bool(np.isfinite(losses).all()) and gradients and changed > len(before) // 2
     kind = "bf16" if inferer.bfloat16 else "fp32"
     check.say(
         f"training step, {kind}, {count} crops of {side} x {side}",
-        f"loss {', '.join(f'{value:.4f}' for value in losses)} (single precision {plain:.4f}, at most {NEAR:.0%} apart), "
+        f"loss {', '.join(f'{value:.4f}' for value in losses)} (single precision {plain:.4f}, at most {NEAR:.0%} off), "
         f"gradients {'finite' if gradients else 'not finite'}, {changed} of {len(before)} tensors changed, "
         f"{count / marks[-1]:.0f} crops/s",
         fine and abs(losses[0] - plain) <= NEAR * abs(plain),
@@ -107,8 +104,8 @@ def worker(check: Check) -> None:
     same = _same(check, frames, [np.load(folder / f"mask_{index:05d}.npy") > 0 for index in indices])
     devices = {message["device"] for message in segmented}
     check.say(
-        "worker", f"{len(frames)} frames on {', '.join(sorted(devices))} in {events['done']['seconds']:.1f} s, Dice with the "
-        f"CPU's at least {min(same):.5f}",
+        "worker", f"{len(frames)} frames on {', '.join(sorted(devices))} in {events['done']['seconds']:.1f} s, Dice "
+        f"with the CPU's at least {min(same):.5f}",
         devices == {str(torch.device(check.device))} and min(same) >= SAME, dice=same,
     )  # fmt: skip
 
@@ -137,7 +134,7 @@ def command(check: Check) -> None:
         check.say("casr segment", f"exit code {done.returncode}, {len(paths)} of {count} masks: {told[0]}", False)
         return
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))["runs"][-1]
-    masks = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths[:2]]
+    masks = [read_grey(path) > 0 for path in paths[:2]]
     same = _same(check, frames[:2], masks)
     check.say(
         "casr segment", f"{count} frames on {run['device']} in {run['seconds']['total']:.1f} s after the start, "

@@ -23,7 +23,7 @@ from casr_net.inference.runtimes.packages import installed_runtimes
 from casr_net.network.casrnet import CASRNet
 from casr_net.network.rewrite import rewritten
 from casr_net.training.precision import uses_bfloat16
-from common import Work, median, summary, turns
+from common import Work, median, summary, told, turns
 
 __all__ = ["BASE", "GROUPS", "Group", "eager", "engines", "gflop", "made", "measure", "shares_table", "table"]
 
@@ -67,7 +67,9 @@ def made(group: Group) -> nn.Module:
     return network.eval()
 
 
-def engines(network: nn.Module, channels: int = 3, convert: Callable[[nn.Module, int], bytes] = as_onnx) -> dict[str, Engine]:
+def engines(
+    network: nn.Module, channels: int = 3, convert: Callable[[nn.Module, int], bytes] = as_onnx
+) -> dict[str, Engine]:
     """The network in each runtime and number format of this machine, as ``casr segment`` takes it: rewritten.
 
     Args:
@@ -193,11 +195,3 @@ def shares_table(result: dict[str, Any]) -> str:
     rates, best = result["convolutions_gflops"]["all"], result["convolutions_gflops"]["best"]
     roofs = "; ".join(f"{way}: {rates[name]:.0f} GFLOP/s ({name})" for way, name in best.items())
     return "\n".join([*lines, "", f"GFLOP/s, and share of the convolutions alone. Fastest of them: {roofs}."])
-
-
-def told(result: dict[str, Any]) -> str:
-    """Where a result is from, for the foot of a table."""
-    return (
-        f"{result['rounds']} rounds in turns, {result['torch_threads']} thread(s), {result['machine']['processor']}; "
-        f"{result['note']}."
-    )

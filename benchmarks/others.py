@@ -1,7 +1,7 @@
 """Time of other methods for the same image, beside the light network: ridge filters, and networks of MONAI and nnU-Net.
 
-Networks have random weights, which change nothing about the time. Each runs as its users run it, by torch as it is, and in
-the runtimes that ours may take. nnU-Net's predictor comes in where ``nnunetv2`` can be imported.
+Networks have random weights, which change nothing about the time. Each runs as its users run it, by torch as it is, and
+in the runtimes that ours may take. nnU-Net's predictor comes in where ``nnunetv2`` can be imported.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from torch import nn
 
 from casr_net.inference.runtimes.engines import OPSET
 from casr_net.synthetic.angiogram import make_angiogram
-from common import Work, median, summary, turns
-from networks import BASE, GROUPS, eager, engines, gflop, made, told
+from common import Work, median, summary, told, turns
+from networks import BASE, GROUPS, eager, engines, gflop, made
 
 __all__ = ["NETWORKS", "measure", "table"]
 
@@ -57,7 +57,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 def nnunet_predictor(size: int = SIZE) -> tuple[nn.Module, Callable[[bool], Work]] | None:
-    """nnU-Net's own network for such images, and its predictor, without or with mirror images; None without nnunetv2."""
+    """nnU-Net's own network for such images, and its predictor, with mirror images or without; None where it is not."""
     try:
         from dynamic_network_architectures.architectures.unet import PlainConvUNet
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -84,7 +84,7 @@ def nnunet_predictor(size: int = SIZE) -> tuple[nn.Module, Callable[[bool], Work
 
 
 def _as_onnx(network: nn.Module, channels: int) -> bytes:
-    """An ONNX file for images of :data:`SIZE`; deep networks cannot be traced at the small size that ours is traced at."""
+    """An ONNX file for images of :data:`SIZE`; deep networks cannot be traced at the small size of ours."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations of the exporter
         path = Path(folder) / "model.onnx"
@@ -136,7 +136,10 @@ def measure(rounds: int) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """Milliseconds of each method as it is, in its fastest way, and the ratio of that."""
-    lines = ["| method | parameters | GFLOP | as it is, ms | fastest way, ms | times light as it is |", "|---" * 6 + "|"]
+    lines = [
+        "| method | parameters | GFLOP | as it is, ms | fastest way, ms | times light as it is |",
+        "|---" * 6 + "|",
+    ]
     for name, entry in result["methods"].items():
         plain, *_ = entry["ways"]
         fastest = max(entry["ways"], key=lambda way: entry["ways"][way]["ratio"])

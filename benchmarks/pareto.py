@@ -53,7 +53,7 @@ def collect(networks: dict[str, Any], results: Path) -> dict[str, Any]:
         accuracy = sizes["percent"].get(size) if sizes else None
         points.setdefault("input", []).extend(_points(networks, name, accuracy, "input_sizes.json", changes))
     points["runtime"] = [
-        {**point, **{metric: change for metric, change in changes.get(point["way"], {}).items()}}
+        {**point, **changes.get(point["way"], {})}
         for point in _points(networks, "light", None, "runtime_accuracy.json", {})
     ]
     return {"panels": points, "runtime_change_points": changes}
@@ -62,7 +62,7 @@ def collect(networks: dict[str, Any], results: Path) -> dict[str, Any]:
 def _points(
     networks: dict[str, Any], name: str, accuracy: dict[str, float] | None, source: str, changes: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """One network in all runtimes. Accuracy is told for single precision, and where the change by a runtime is known."""
+    """One network in all runtimes. Accuracy: of single precision, and where a runtime's change is known."""
     found = []
     for way, entry in networks.get(name, {"ways": {}})["ways"].items():
         point: dict[str, Any] = {"network": name, "way": way, "ms": entry["wall_ms"], "source": source or None}
@@ -70,7 +70,7 @@ def _points(
             # The changes are the light network's.
             change = 0.0 if way.endswith(("fp32", "as it is")) else changes.get(way, {}).get(metric)
             known = accuracy is not None and change is not None and (name.startswith("light") or not change)
-            point[metric] = round(accuracy[metric] + change, 3) if known else None  # type: ignore[index, operator]
+            point[metric] = round(accuracy[metric] + change, 3) if known else None  # type: ignore[index]
         found.append(point)
     return found
 
@@ -90,10 +90,13 @@ def _evidence(path: Path) -> dict[str, float] | None:
 def _changes(path: Path) -> dict[str, dict[str, float]]:
     """Points by which a runtime changes the mean, by its name."""
     found = _read(path)
-    if found is None:
-        return {}
+    return {} if found is None else {way: _points_of(entry) for way, entry in found["summary"].items()}
+
+
+def _points_of(entry: dict[str, Any]) -> dict[str, float]:
     return {
-        way: {metric: entry[metric]["change_points"] for metric in METRICS} for way, entry in found["summary"].items()
+        metric: entry[metric]["change_points"] if metric in entry else entry[f"{metric}_change_points"]
+        for metric in METRICS
     }
 
 
@@ -110,8 +113,8 @@ def table(result: dict[str, Any]) -> str:
             label = LABELS.get(panel, {}).get(name, name)
             lines.append(f"| {TITLES[panel]} | {label} | {best['ms'][0]:.0f} ({best['way']}) | {accuracy} |")
     foot = (
-        "Dice and clDice in percent, mean of the 118 images of fold 0, in single precision; rows of one kind compare with "
-        "each other alone, since the kinds were trained differently."
+        "Dice and clDice in percent, mean of the 118 images of fold 0, in single precision; rows of one kind compare "
+        "with each other alone, since the kinds were trained differently."
     )
     return "\n".join([*lines, "", foot])
 

@@ -1,4 +1,4 @@
-"""Frames a second, file to written mask, by size and number of frames, with the runtime that ``casr segment`` chooses."""
+"""Frames a second, file to written mask, by size and number of frames, with the runtime that is chosen by itself."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 
 from casr_net.synthetic.angiogram import make_angiogram
 from cine import Variant
-from common import Work, median, summary, turns
-from networks import told
+from common import Work, median, summary, told, turns
 
 __all__ = ["FRAMES", "SIZES", "measure", "table"]
 
@@ -25,7 +24,9 @@ def _write(path: Path, size: int, frames: int) -> Path:
     import tifffile
 
     image = cv2.resize(make_angiogram(11, 512).image, (size, size), interpolation=cv2.INTER_CUBIC)
-    tifffile.imwrite(path, np.stack([np.roll(image, 2 * index, 1) for index in range(frames)]), photometric="minisblack")
+    tifffile.imwrite(
+        path, np.stack([np.roll(image, 2 * index, 1) for index in range(frames)]), photometric="minisblack"
+    )
     return path
 
 

@@ -3,7 +3,7 @@
     python benchmarks/stages.py --output benchmarks/results/stages.json [--rounds 7] [--note TEXT] [--no-lock]
 
 All variants are run in turns; the table has median and quartiles of wall time, processor time, the part of it in the
-kernel, and page faults. While it runs, the training runner of ``make evidence`` waits. ``bench.py`` runs all benchmarks.
+kernel, and page faults. ``bench.py`` runs all benchmarks.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from casr_net.network.rewrite import rewritten
 from casr_net.preprocessing.load import image_tensor
 from casr_net.synthetic.angiogram import make_angiogram
 from casr_net.training.precision import uses_bfloat16
-from common import Work, arguments, paused_training, record, summary, turns, write_json
-from networks import eager, told
+from common import Work, arguments, paused_training, record, summary, told, turns, write_json
+from networks import eager
 
 __all__ = ["measure", "table", "variants"]
 

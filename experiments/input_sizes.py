@@ -70,7 +70,8 @@ def main() -> None:
     }
     result = {
         "what": __doc__.splitlines()[0], "images": len(cases), "folds": [0], "weights_sha256": sha256(options.weights),
-        "config": options.config, "network": segmenters[SIZES[0]].network.settings, "runtime": f"{options.runtime} fp32",
+        "config": options.config, "network": segmenters[SIZES[0]].network.settings,
+        "runtime": f"{options.runtime} fp32",
         "machine": machine(), "platform": platform.platform(), "versions": runtime_versions(["torch", options.runtime]),
         "percent": summary, "rows": rows,
     }  # fmt: skip
