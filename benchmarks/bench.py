@@ -117,6 +117,8 @@ def main() -> None:
     parser.add_argument("--tables", action="store_true", help="measure nothing; tables and plot from --output")
     options = parser.parse_args()
     folder = options.output.resolve()
+    if options.quick:
+        options.note = f"a rehearsal, whose figures count nothing; {options.note}"
     if not options.tables:
         run(options, folder)
     ours = folder == RESULTS

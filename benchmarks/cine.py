@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from casr_net.inference.bundle import build, load_parser
 from casr_net.inference.run import run_inference
@@ -21,6 +22,7 @@ from casr_net.inference.runtimes.packages import installed_runtimes
 from casr_net.synthetic.angiogram import make_cine
 from casr_net.training.precision import uses_bfloat16
 from common import Work, arguments, median, paused_training, record, summary, told, turns, write_json
+from networks import GROUPS, eight_bits
 
 __all__ = ["BASE", "Variant", "measure", "table", "variants", "write_cine"]
 
@@ -58,8 +60,10 @@ def variants(source: Path, folder: Path) -> dict[str, Work]:
     """What is timed, by name."""
     found: dict[str, Work] = {}
     formats = ["fp32", "bf16"] if uses_bfloat16() else ["fp32"]
+    smallest = ["int8"] if eight_bits(GROUPS[0], torch.rand(1, 3, 64, 64)) else []
+    kinds = {"torch": formats, "openvino": [*formats, *smallest]}
     for runtime in ("torch eager", *installed_runtimes()):
-        for precision in formats if runtime in ("torch", "openvino") else ["fp32"]:
+        for precision in kinds.get(runtime, ["fp32"]):
             for pipeline, way in enumerate(WAYS):
                 name = runtime if runtime == "torch eager" else f"{runtime} {precision}"
                 found[f"{name}, {way}"] = Variant(source, folder / str(len(found)), runtime, precision, bool(pipeline))

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from casr_net.errors import CASRError
 from casr_net.inference.bundle import build, load_parser
 from casr_net.inference.runtimes.engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, as_onnx
 from casr_net.inference.runtimes.packages import installed_runtimes
@@ -25,7 +26,21 @@ from casr_net.network.rewrite import rewritten
 from casr_net.training.precision import uses_bfloat16
 from common import Work, median, summary, told, turns
 
-__all__ = ["BASE", "GROUPS", "Group", "eager", "engines", "gflop", "made", "measure", "shares_table", "table"]
+__all__ = [
+    "BASE", "GROUPS", "Group", "eager", "eight_bits", "engines", "gflop", "made", "measure", "shares_table", "table",
+]  # fmt: skip
+    "BASE",
+    "GROUPS",
+    "Group",
+    "eager",
+    "eight_bits",
+    "engines",
+    "gflop",
+    "made",
+    "measure",
+    "shares_table",
+    "table",
+]
 
 BASE = "light as it is in torch"
 """What ratios are to."""
@@ -92,6 +107,21 @@ def engines(
     return found
 
 
+def eight_bits(group: Group, inputs: torch.Tensor) -> dict[str, Work]:
+    """The shipped network in 8 bits; nothing where there is none for its weights."""
+    if group.settings:
+        return {}
+    try:
+        parser = load_parser(
+            [group.overlay] if group.overlay else [], device_name="cpu", runtime="openvino", precision="int8"
+        )
+        network, inferer = build(parser, "network").eval(), build(parser, "inferer")
+        inferer(inputs, network)
+    except CASRError:
+        return {}
+    return {inferer.used: functools.partial(inferer, inputs, network)}
+
+
 def eager(network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     """The network as torch computes it by itself."""
     with torch.no_grad():
@@ -143,6 +173,7 @@ def measure(rounds: int, groups: tuple[Group, ...] = GROUPS) -> dict[str, Any]:
         network, inputs = made(group), torch.rand(1, 3, group.size, group.size)
         ways: dict[str, Work] = {"torch as it is": functools.partial(eager, network, inputs)}
         ways |= {name: functools.partial(engine, inputs) for name, engine in engines(network).items()}
+        ways |= eight_bits(group, inputs)
         times = summary(turns({BASE: functools.partial(eager, base, base_input), **roof, **ways}, rounds))
         plain = gflop(network, inputs)
         fewer = gflop(rewritten(network), inputs) if type(network) is CASRNet else plain
@@ -153,7 +184,7 @@ def measure(rounds: int, groups: tuple[Group, ...] = GROUPS) -> dict[str, Any]:
             limit = roofs["roofline bf16" if way.endswith("bf16") else "roofline fp32"]
             entries[way] = {
                 **times[way], "ratio": round(median(times, BASE) / median(times, way), 3),
-                "gflops": round(rate, 1), "share": round(rate / limit, 3),
+                "gflops": round(rate, 1), "share": None if way.endswith("int8") else round(rate / limit, 3),
             }  # fmt: skip
         networks[group.name] = {
             "size": group.size, "parameters": sum(value.numel() for value in network.parameters()),
@@ -163,6 +194,10 @@ def measure(rounds: int, groups: tuple[Group, ...] = GROUPS) -> dict[str, Any]:
         del ways, network
         gc.collect()
     return {"convolutions_gflops": rates, "networks": networks}
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f" ({100 * value:.0f} %)"
 
 
 def _columns(networks: dict[str, Any]) -> list[str]:
@@ -190,7 +225,7 @@ def shares_table(result: dict[str, Any]) -> str:
     lines = [f"| network | {' | '.join(ways)} |", "|---" * (1 + len(ways)) + "|"]
     for name, entry in networks.items():
         found = (entry["ways"].get(way) for way in ways)
-        cells = ("-" if way is None else f"{way['gflops']:.0f} ({100 * way['share']:.0f} %)" for way in found)
+        cells = ("-" if way is None else f"{way['gflops']:.0f}{_share(way['share'])}" for way in found)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     rates, best = result["convolutions_gflops"]["all"], result["convolutions_gflops"]["best"]
     roofs = "; ".join(f"{way}: {rates[name]:.0f} GFLOP/s ({name})" for way, name in best.items())

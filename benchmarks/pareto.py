@@ -124,7 +124,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 8), layout="constrained")
     for axis, (panel, title) in zip(axes.flat, TITLES.items(), strict=True):
@@ -146,6 +146,9 @@ def plot(result: dict[str, Any], path: Path) -> None:
                 )
         axis.set_title(title, fontsize=11)
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
         axis.set_xlabel("network, ms a frame")
         axis.set_ylabel("change of Dice, points" if panel == "runtime" else "Dice on fold 0, percent")
         axis.grid(alpha=0.3)
