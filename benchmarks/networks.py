@@ -29,18 +29,6 @@ from common import Work, median, summary, told, turns
 __all__ = [
     "BASE", "GROUPS", "Group", "eager", "eight_bits", "engines", "gflop", "made", "measure", "shares_table", "table",
 ]  # fmt: skip
-    "BASE",
-    "GROUPS",
-    "Group",
-    "eager",
-    "eight_bits",
-    "engines",
-    "gflop",
-    "made",
-    "measure",
-    "shares_table",
-    "table",
-]
 
 BASE = "light as it is in torch"
 """What ratios are to."""
