@@ -51,7 +51,9 @@ PARTS = {
         networks.__doc__, networks.measure, lambda rounds: networks.measure(rounds, networks.GROUPS[:3:2]),
         {"networks": networks.table, "roofline": networks.shares_table},
     ),
-    "others": Part(others.__doc__, others.measure, others.measure, {"others": others.table}),
+    "others": Part(
+        others.__doc__, lambda rounds: others.measure(max(2, rounds // 2)), others.measure, {"others": others.table}
+    ),
     "scaling": Part(
         scaling.__doc__, lambda rounds: scaling.measure(max(2, rounds // 2)),
         lambda rounds: scaling.measure(rounds, (256, 512), (1, 2)), {"scaling": scaling.table},
@@ -61,7 +63,7 @@ PARTS = {
         {"cine": cine.table},
     ),
     "start": Part(
-        start.__doc__, lambda rounds: start.measure(max(2, rounds // 2)), start.measure, {"start": start.table}
+        start.__doc__, lambda rounds: start.measure(max(2, rounds // 3)), start.measure, {"start": start.table}
     ),
 }  # fmt: skip
 
