@@ -32,6 +32,15 @@ if os.environ.get("CI"):
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "monai_bundle"
+LONG = ("label", "extension", "training", "worker")
+"""Folders whose files take longest: begun first, so that no process has one left when the others are done."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+        ranks = {name: rank for rank, name in enumerate(LONG)}
+        items.sort(key=lambda item: ranks.get(Path(item.path).parent.name, len(LONG)))
 
 
 def draw_vessels(columns: int = 160, rows: int = 128, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .conftest import Server, full_mask, png
+import pytest
+
+from .conftest import APP, PYTHON, REASON, Server, full_mask, png
+
+KILLS = 4
+"""Of a whole server, which takes seconds to start."""
 
 
 def test_two_hundred_requests_of_four_clients(start: Callable[..., Server], studies: Path) -> None:
@@ -50,15 +57,15 @@ def test_requests_while_a_training_runs(start: Callable[..., Server], studies: P
 
 
 def test_kill_while_labels_are_saved(start: Callable[..., Server], studies: Path) -> None:
-    """kill -9, twenty times: every label that was confirmed is there and whole, and nothing is half written."""
+    """kill -9: every label that was confirmed is there and whole, and nothing is half written."""
     server = start(studies)
     masks = []
-    for number in range(20):
+    for number in range(KILLS):
         mask = full_mask()
         mask[60 : 61 + number] = 255
         masks.append(png(mask))
     confirmed: dict[str, int] = {}
-    for turn in range(20):
+    for turn in range(KILLS):
         if server.process is None:
             server.start()
         stop = threading.Event()
@@ -75,9 +82,9 @@ def test_kill_while_labels_are_saved(start: Callable[..., Server], studies: Path
 
         saving = threading.Thread(target=save)
         saving.start()
-        time.sleep(0.05 + 0.03 * turn)
+        time.sleep(0.05 + 0.15 * turn)
         end = time.monotonic() + 60
-        while turn == 19 and len(confirmed) < 4 and time.monotonic() < end:  # a slow machine
+        while turn == KILLS - 1 and len(confirmed) < 4 and time.monotonic() < end:  # a slow machine
             time.sleep(0.01)
         server.kill()
         stop.set()
@@ -90,6 +97,57 @@ def test_kill_while_labels_are_saved(start: Callable[..., Server], studies: Path
     assert not list(studies.rglob(".casr-part-*"))
     listed = {Path(item["image"]).stem for item in server.get("/datastore/?output=train").json}
     assert listed == set(confirmed) and len(confirmed) == 4
+
+
+# What the server does with labels, in processes that are forked and killed: hundreds of servers would take too long.
+SAVING = """
+import json, os, signal, sys, time
+from pathlib import Path
+from casr_label.datastore import CASRDatastore
+studies, masks = Path(sys.argv[1]), sorted(Path(sys.argv[2]).iterdir())
+confirmed = {}
+for turn in range(len(masks)):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        store = CASRDatastore(str(studies))
+        number = 0
+        while True:
+            store.save_label(f"frame{number % 4}", str(masks[turn]), "final", {})
+            os.write(writing, bytes([number % 4]))
+            number += 1
+    os.close(writing)
+    told = [os.read(reading, 1)[0]]  # it has begun
+    time.sleep(0.001 * turn)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    told += os.read(reading, 10000)
+    json.loads((studies / "datastore_v2.json").read_text())
+    confirmed |= {f"frame{number}": turn for number in told}
+    for name, newest in confirmed.items():
+        content = (studies / "labels" / "final" / f"{name}.png").read_bytes()
+        assert content in [mask.read_bytes() for mask in masks[newest : turn + 1]], (turn, name)
+store = CASRDatastore(str(studies))
+assert set(store.get_labeled_images()) == set(confirmed) == {f"frame{number}" for number in range(4)}
+assert not list(studies.rglob(".casr-part-*"))
+"""
+
+
+@pytest.mark.skipif(not PYTHON.is_file(), reason=REASON)
+def test_kill_of_what_saves_labels(studies: Path, tmp_path: Path) -> None:
+    """As above, sixty times, at moments a millisecond apart."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for number in range(60):
+        mask = full_mask()
+        mask[60 : 61 + number] = 255
+        (masks / f"{number:02d}.png").write_bytes(png(mask))
+    environment = {**os.environ, "PYTHONPATH": f"{APP}{os.pathsep}{APP.parent}"}
+    done = subprocess.run(
+        [str(PYTHON), "-c", SAVING, str(studies), str(masks)], capture_output=True, text=True, env=environment,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_scoring_beside_saving_loses_no_note(start: Callable[..., Server], studies: Path) -> None:
