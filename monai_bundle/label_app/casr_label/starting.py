@@ -7,6 +7,8 @@ from typing import Any
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.task import AsyncTask
 
+from .app import MODEL
+
 __all__ = ["check_trainings"]
 
 
@@ -17,9 +19,10 @@ def check_trainings() -> None:
     def checked(
         method: str, request: dict[str, Any] | None = None, params: dict[str, Any] | None = None, **more: Any
     ) -> Any:
-        if method == "train":
+        asked = {**(request or {}), **(params or {})}
+        if method == "train" and asked.get("model", MODEL) == MODEL:  # another one MONAI Label refuses by its name
             app = app_instance()
-            app.trainer.check({**(request or {}), **(params or {})}, app.datastore())
+            app.trainer.check(asked, app.datastore())
         return run(method, request=request, params=params, **more)
 
     AsyncTask.run = staticmethod(checked)
