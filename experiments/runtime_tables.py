@@ -1,0 +1,65 @@
+"""Tables of docs/speed.md from the results of ``runtime_accuracy.py`` and ``instruction_sets.py``.
+
+python experiments/runtime_tables.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "experiments" / "results"
+
+
+def change(entry: dict[str, Any]) -> str:
+    low, high = entry["interval_points"]
+    return f"{entry['change_points']:+.3f} ({low:+.3f} to {high:+.3f}), {entry['values']}"
+
+
+def accuracy(result: dict[str, Any], speed: dict[str, Any]) -> str:
+    lines = [
+        "| runtime | speed | Dice, images | clDice | crossing rate, stenoses | gate |",
+        "|---|---|---|---|---|---|",
+    ]
+    for runtime, entry in result["summary"].items():
+        ratio = f"{speed[runtime]['ratio']:.1f}" if runtime in speed else "-"
+        cells = [change(entry[metric]) for metric in ("dice", "cldice", "crossing_rate")]
+        verdict = "passes" if entry["passes"] else "**fails**"
+        lines.append(f"| {runtime} | {ratio} | {' | '.join(cells)} | {verdict} |")
+    return "\n".join(lines)
+
+
+def sets(result: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(name for entry in result["sets"].values() for name in entry))
+    lines = [f"| limited to | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for limit, entry in result["sets"].items():
+        cells = (f"{entry[name]['ratio']:.2f}" if name in entry else "-" for name in names)
+        lines.append(f"| {limit} | {' | '.join(cells)} |")
+    lines.append("")
+    lines.append(
+        f"Speed of the network alone as multiples of torch eager under the same limit, in processor time of one "
+        f"thread; medians of {result['rounds']} frames of 512 x 512 in turns, "
+        f"{result['machine']['processor']}; {result['note']}."
+    )
+    return "\n".join(lines)
+
+
+def put(text: str, mark: str, table: str) -> str:
+    before, _, rest = text.partition(f"<!-- {mark} -->")
+    return f"{before}<!-- {mark} -->\n{table}\n<!-- /{mark} -->{rest.partition(f'<!-- /{mark} -->')[2]}"
+
+
+def main() -> None:
+    found, limits = (
+        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("runtime_accuracy", "instruction_sets")
+    )
+    page = ROOT / "docs" / "speed.md"
+    text = put(page.read_text(encoding="utf-8"), "accuracy", accuracy(found, limits["sets"]["all"]))
+    page.write_text(put(text, "sets", sets(limits)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
