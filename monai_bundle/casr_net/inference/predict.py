@@ -14,6 +14,7 @@ from monai.inferers import SimpleInferer, SlidingWindowInferer
 from monai.transforms import Compose, Invertd, apply_transform
 
 from ..errors import UsageError
+from .runtimes.gpu import GpuEngine
 from .runtimes.prepared import Runtimes
 from .runtimes.store import Store
 
@@ -41,7 +42,8 @@ class FrameInferer(SimpleInferer):
     overlap, whose logits are averaged with Gaussian weights (MONAI's ``SlidingWindowInferer``).
 
     On the CPU the network is computed by the runtime that is wanted, once it is prepared for that (the first frame
-    takes longer). On a GPU torch computes it, as it does a network that is in training or watched by hooks.
+    takes longer). On a GPU torch computes it, in half precision where the GPU is made for that and ``precision`` is
+    "auto"; a network that is in training or watched by hooks runs in torch as it is.
 
     Args:
         runtime, weights, channels, precision: of :class:`casr_net.inference.runtimes.Runtimes`. Without arguments
@@ -65,13 +67,14 @@ class FrameInferer(SimpleInferer):
         # Private: as the device, the runtime is recorded, but results of another one are no results of other settings.
         self._runtime = runtime
         self._runtimes = Runtimes(runtime, weights, channels, precision)
+        self._gpu = GpuEngine(precision)
         self.tta = tta
         self._tiles = SlidingWindowInferer((TILE, TILE), 1, OVERLAP, "gaussian")
 
     @property
     def used(self) -> str:
         """Runtime and number format of the last network, such as "openvino bf16"; empty before the first frame."""
-        return self._runtimes.used
+        return self._runtimes.used or self._gpu.used
 
     @property
     def store(self) -> Store:
@@ -98,6 +101,8 @@ class FrameInferer(SimpleInferer):
     def _whole(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         if inputs.device.type != "cpu" and self._runtime not in ("auto", "torch"):
             raise UsageError(f"runtime {self._runtime!r} runs on the CPU, not on {inputs.device}; use device cpu.")
+        if inputs.device.type == "cuda":
+            return self._gpu(inputs, network, *args, **kwargs)
         plain = inputs.device.type != "cpu" or args or kwargs or not isinstance(network, torch.nn.Module)
         engine = None if plain else self._runtimes.engine(network)
         if engine is None:
