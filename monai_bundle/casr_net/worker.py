@@ -137,7 +137,7 @@ class FrameWorker:
                 store_array(folder / f"mask_{index:05d}.npy", result.mask.astype(np.uint8))
                 entries |= {
                     "seconds": round(sum(way.seconds.values()) + time.perf_counter() - mark, 4),
-                    "device": str(segmenter.device), "source": source,
+                    "device": str(segmenter.device), "runtime": segmenter.inferer.used, "source": source,
                     "pixels": int(result.mask.sum()), "warnings": [] if result.mask.any() else ["no vessel was found"],
                 }  # fmt: skip
             except Exception as error:
