@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..files.names import DERIVED, FORMATS, OVERLAYS
-from ..inference.runtimes.packages import RUNTIMES
+from ..inference.runtimes.packages import PRECISIONS, RUNTIMES
 from .arguments import add_network, add_output, add_window, checked_window
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_window(parser)
     add_network(parser)
     parser.add_argument("--runtime", choices=("auto", *RUNTIMES), help="what computes the network (auto: the fastest)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="in which number format (auto: the fastest of those)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -94,6 +95,8 @@ def run(options: argparse.Namespace) -> int:
         asked["window"] = window
     if options.runtime:
         asked["runtime"] = options.runtime
+    if options.precision:
+        asked["precision"] = options.precision
 
     from ..inference.plans.run import planned_run
     from ..inference.run import run_inference

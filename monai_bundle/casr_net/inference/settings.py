@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import UsageError, shown
 from ..files.frames import MAX_FRAMES, MAX_SIDE, MIN_SIDE
 from ..files.names import OVERLAYS
-from .runtimes.packages import RUNTIMES
+from .runtimes.packages import PRECISIONS, RUNTIMES
 
 __all__ = ["SETTINGS", "check_keys", "check_settings", "check_shape"]
 
@@ -42,7 +42,6 @@ def _is_window(value: Any) -> bool:
 _SWITCH: tuple[Test, str] = (lambda value: isinstance(value, bool), "true or false")
 _PATH: tuple[Test, str] = (_is_path, "a path")
 _RUNTIMES = ("auto", *RUNTIMES)
-_PRECISIONS = ("auto", "fp32", "bf16")
 
 SETTINGS: dict[str, tuple[Test, str]] = {
     "bundle_root": _PATH,
@@ -51,7 +50,7 @@ SETTINGS: dict[str, tuple[Test, str]] = {
     "inputs": (lambda value: _is_path(value) or _is_list_of(_is_path)(value), "a path, or a list of paths"),
     "device_name": (lambda value: isinstance(value, str), "auto, cpu, cuda or cuda:<index>"),
     "runtime": (lambda value: value in _RUNTIMES, f"one of {', '.join(_RUNTIMES)}"),
-    "precision": (lambda value: value in _PRECISIONS, f"one of {', '.join(_PRECISIONS)}"),
+    "precision": (lambda value: value in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
     "weights": _PATH,
     "format": (lambda value: isinstance(value, str), "the name of a format"),
     "overlay": (

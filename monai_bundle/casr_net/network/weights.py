@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import nn
 from ..errors import WeightsError
 from ..files.digest import sha256
 
-__all__ = ["load_weights", "read_state_dict", "save_weights", "sha256", "state_digest"]
+__all__ = ["load_weights", "network_digest", "read_state_dict", "save_weights", "sha256", "state_digest"]
 
 SMALL = 20_000  # our choice: 2 % of DenseNet121's weights, near the input and the output
 LEVELS, SCALE = "::int8", "::scale"  # ends of the names of a kernel that is stored in 8 bits
@@ -29,6 +30,13 @@ def state_digest(state: Mapping[str, torch.Tensor]) -> str:
         total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
+
+
+def network_digest(network: nn.Module) -> str:
+    """Hexadecimal SHA-256 of a network's class, settings and weights."""
+    settings = json.dumps(getattr(network, "settings", {}), sort_keys=True, default=str)
+    text = f"{type(network).__qualname__} {settings} {state_digest(network.state_dict())}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:

@@ -68,7 +68,8 @@ def _plan(order: Order, parser: Any) -> Plan | None:
     if order.weights != str(build(parser, "weights")):
         return None
     engine, given = inferer.used, inferer.store.given
-    if not engine or engine.startswith("torch") or "onnx" not in given:
+    kind = "int8" if engine.endswith(" int8") else "onnx"
+    if not engine or engine.startswith("torch") or kind not in given:
         return None
     preparing = list(_flat(evaluator.dataset.transform))
     finishing = list(_flat(evaluator.steps))
@@ -87,7 +88,7 @@ def _plan(order: Order, parser: Any) -> Plan | None:
             return None  # it could not be kept
         choice = (given["choice"], content.decode())
     return Plan(
-        engine=engine, model=given["onnx"], choice=choice, threads=current_shares().total,
+        engine=engine, model=given[kind], choice=choice, threads=current_shares().total,
         settings=report.config[:-1], window=evaluator.window, pipeline=evaluator.pipelined,
         preparation=Preparation(
             resize.spatial_size, resize.anti_aliasing, channels.channels, channels.clip_limit, channels.tiles,
@@ -105,7 +106,7 @@ def _gives_the_same(plan: Plan, order: Order, parser: Any) -> bool:
     if pixels is None:
         return False
     grey = np.ascontiguousarray(pixels[:300, :400].T, np.float32) / 255
-    engine = engine_of(plan.engine, plan.model, order.store)
+    engine = engine_of(plan.engine, plan.model, order)
     if engine is None:
         return False
     kept = Plan.of_json(plan.as_json())

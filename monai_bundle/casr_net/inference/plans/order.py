@@ -25,7 +25,7 @@ __all__ = ["Order"]
 FORM = 1
 """Number of the form of plans, and of what they hang on."""
 
-DECIDING = ("weights", "runtime", "device_name", "refine", "window")
+DECIDING = ("weights", "runtime", "precision", "device_name", "refine", "window")
 """What users ask for that changes a plan; the rest only says what is read and written."""
 
 COMPONENTS = ("network_def", "load", "channels", "postprocessing")

@@ -41,7 +41,7 @@ class Plan:
 
     Attributes:
         engine: name of what computes the network, such as "openvino bf16".
-        model: description of the converted network in the store.
+        model: description of the converted network in the store, or of the one in 8 bits.
         choice: description of the measured choice in the store and its content, where the runtime was chosen by that.
         threads: that torch may use.
         settings: of the stages, as ``run.json`` has them.

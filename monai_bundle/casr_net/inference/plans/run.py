@@ -19,7 +19,7 @@ from ..pipeline import Pipeline
 from ..record import RunReport
 from ..run import wanted_items
 from ..runtimes.engines import OnnxEngine, OpenVINOEngine
-from ..runtimes.store import Store
+from ..runtimes.quantised import find_quantised
 from ..saving import FrameSaver
 from ..threads import Shares, current_shares, planned, sharing, without_torch
 from .order import Order
@@ -136,16 +136,22 @@ def _prepared(order: Order) -> tuple[Plan, OnnxEngine | OpenVINOEngine, Order] |
     if plan.choice is not None and store.kept("choice", plan.choice[0]) != plan.choice[1].encode():
         return None  # measured anew
     with without_torch(plan.threads):
-        engine = engine_of(plan.engine, plan.model, store)
+        engine = engine_of(plan.engine, plan.model, order)
     return None if engine is None else (plan, engine, order)
 
 
-def engine_of(name: str, model: dict[str, Any], store: Store) -> OnnxEngine | OpenVINOEngine | None:
-    """The engine of a name, with a converted network that is kept; None where it is not, or torch is needed."""
+def engine_of(name: str, model: dict[str, Any], order: Order) -> OnnxEngine | OpenVINOEngine | None:
+    """The engine of a name, with a converted network that is kept, or one in 8 bits; None where it is not there, or
+    torch is needed."""
+    if name == "openvino int8":
+        quantised = find_quantised(model["network"], order.weights)
+        if quantised is None or quantised.described != model:
+            return None
+        return OpenVINOEngine(quantised.model, weights=quantised.weights)
     runtime, _, number_format = name.partition(" ")
     if runtime not in ("onnx", "openvino") or number_format not in ("fp32", "bf16"):
         return None
-    content = store.kept("onnx", model)
+    content = order.store.kept("onnx", model)
     if content is None:
         return None
     return OnnxEngine(content) if runtime == "onnx" else OpenVINOEngine(content, number_format == "bf16")

@@ -110,18 +110,19 @@ class OpenVINOEngine:
     """OpenVINO, compiled for each size of input and number of frames at once.
 
     Args:
-        model: a file as :func:`as_onnx` makes it.
+        model: a file as :func:`as_onnx` makes it, or the ``.xml`` of a network in 8 bits.
         bfloat16: number format. It is stated in any case, since OpenVINO takes bfloat16 by itself where the CPU has it.
+        weights: the ``.bin`` of a network in 8 bits, whose other layers compute in the number format.
 
     Raises:
         UsageError: without the packages.
     """
 
-    def __init__(self, model: bytes, bfloat16: bool = False) -> None:
-        self.name = f"openvino {'bf16' if bfloat16 else 'fp32'}"
+    def __init__(self, model: bytes, bfloat16: bool = False, weights: bytes = b"") -> None:
+        self.name = f"openvino {'int8' if weights else 'bf16' if bfloat16 else 'fp32'}"
         runtime = runtime_package("openvino", "openvino")
         self._core = runtime.Core()
-        self._model = self._core.read_model(model)
+        self._model = self._core.read_model(model, weights)
         self._settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
             "ENABLE_CPU_PINNING": False,  # the processors are not ours alone

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..threads import current_shares
 
-__all__ = ["bfloat16_supported", "machine", "processor"]
+__all__ = ["bfloat16_supported", "machine", "processor", "vnni_supported"]
 
 
 def machine() -> dict[str, Any]:
@@ -37,6 +37,19 @@ def bfloat16_supported() -> bool:
     import torch
 
     return torch.cpu._is_avx512_bf16_supported()
+
+
+def vnni_supported() -> bool:
+    """Whether the processor sums products of 8 bits in 32 (AVX512-VNNI or AVX-VNNI). AVX2 without it sums pairs in 16,
+    which overflow (NNCF's documentation of ``OverflowFix``)."""
+    names = {"avx512_vnni", "avx_vnni"}
+    flags = _cpuinfo().get("flags")
+    if flags is not None:
+        return not names.isdisjoint(flags.split())
+    import torch
+
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(known.get(name) for name in names) or torch.cpu._is_vnni_supported()
 
 
 @functools.cache

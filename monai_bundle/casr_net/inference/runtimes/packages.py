@@ -10,7 +10,7 @@ from types import ModuleType
 
 from ...errors import UsageError
 
-__all__ = ["RUNTIMES", "installed_runtimes", "require_runtime", "runtime_package", "runtime_versions"]
+__all__ = ["PRECISIONS", "RUNTIMES", "installed_runtimes", "require_runtime", "runtime_package", "runtime_versions"]
 
 RUNTIMES: dict[str, tuple[str, ...]] = {
     "torch": (),
@@ -18,6 +18,9 @@ RUNTIMES: dict[str, tuple[str, ...]] = {
     "openvino": ("onnx", "openvino"),
 }
 """Runtimes, and the packages of the extra of the same name. torch writes the ONNX file that both others read."""
+
+PRECISIONS = ("auto", "fp32", "bf16", "int8")
+"""Number formats of the network that can be asked for."""
 
 
 def _missing(runtime: str) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import threading
@@ -17,22 +15,26 @@ import torch
 from torch import nn
 
 from ... import __version__
-from ...errors import CASRError, UsageError
+from ...errors import CASRError, DataError, UsageError
 from ...network.casrnet import CASRNet
 from ...network.rewrite import rewritten
-from ...network.weights import state_digest
+from ...network.weights import network_digest
 from ...training.precision import uses_bfloat16
 from ..provenance import describe
-from .choice import as_record, fastest, measure, read_record
+from .choice import INT8, as_record, fastest, measure, read_record
 from .engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, as_onnx
-from .machine import machine
+from .machine import machine, vnni_supported
 from .packages import installed_runtimes, require_runtime, runtime_versions
+from .quantised import ENDING, Quantised, find_quantised
 from .store import Store, store_folder
 from .trial import RefusedError, packed_mask, sample_input, try_engine
 
 __all__ = ["Runtimes"]
 
 logger = logging.getLogger("casr_net")
+
+OF_INT8 = "openvino"
+"""The runtime of networks in 8 bits."""
 
 REWRITING = 2
 """Number of the way from a network to what is converted; files of another one are made anew."""
@@ -49,10 +51,12 @@ class Runtimes:
             machine.
         weights: file beside which converted networks are kept.
         channels: preprocessing of an image, for the shipped sample on which each runtime is tried.
-        precision: "fp32", "bf16", or "auto": bfloat16 where the CPU computes in it.
+        precision: "fp32", "bf16", "int8" (OpenVINO, for weights that have such a network), or "auto":
+            bfloat16 where the CPU computes in it, and 8 bits where there are any and they are clearly faster.
 
     Raises:
-        UsageError: for a runtime or precision that is not known, or whose packages are missing.
+        UsageError: for a runtime or precision that is not known, whose packages are missing, or that do not go
+            together.
     """
 
     def __init__(
@@ -66,11 +70,15 @@ class Runtimes:
             runtime = os.environ.get(VARIABLE) or "auto"
         if runtime != "auto":
             require_runtime(runtime)
-        self._runtime, self._channels = runtime, channels
-        # Where bfloat16 was not asked for, single precision stands in for one that is refused.
-        self._formats = (
-            [True, False] if uses_bfloat16(precision) and precision == "auto" else [uses_bfloat16(precision)]
-        )
+        if precision == "int8":
+            if runtime not in ("auto", OF_INT8):
+                raise UsageError(f"precision 'int8': runtime {runtime!r} has none; use runtime {OF_INT8}.")
+            runtime = OF_INT8
+            require_runtime(runtime)
+        self._runtime, self._channels, self._precision = runtime, channels, precision
+        if precision != "int8":
+            uses_bfloat16(precision)  # refuses what is not known
+        self._weights = weights
         self._store = Store(store_folder(weights))
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -106,45 +114,80 @@ class Runtimes:
             return self._engine
 
     def _prepare(self, network: nn.Module) -> Engine:
-        return _Preparation(network, self._store, self._channels, self._formats).engine(self._runtime)
+        return _Preparation(network, self._store, self._channels, self._precision, self._weights).engine(self._runtime)
 
 
 class _Preparation:
     """The way of one network to its engine."""
 
-    def __init__(self, network: nn.Module, store: Store, channels: Any, formats: list[bool]) -> None:
-        self.network, self.store, self.channels, self.formats = network, store, channels, formats
-        settings = json.dumps(getattr(network, "settings", {}), sort_keys=True, default=str)
-        text = f"{type(network).__qualname__} {settings} {state_digest(network.state_dict())}"
-        self.about = {
-            "network": hashlib.sha256(text.encode()).hexdigest(), "casr-net": __version__, "rewriting": REWRITING
-        }  # fmt: skip
+    def __init__(
+        self, network: nn.Module, store: Store, channels: Any, precision: str, weights: str | Path | None
+    ) -> None:
+        self.network, self.store, self.channels, self.precision = network, store, channels, precision
+        self.about = {"network": network_digest(network), "casr-net": __version__, "rewriting": REWRITING}
+        # Where bfloat16 was not asked for, single precision stands in for one that is refused.
+        bfloat16 = precision != "int8" and uses_bfloat16(precision)
+        self.formats = [True, False] if bfloat16 and precision == "auto" else [bfloat16]
+        self.quantised = self._quantised(weights)
         self._sample: torch.Tensor | None = None
         self._fast: nn.Module | None = None
         self._reference = b""
 
-    def engine(self, runtime: str) -> Engine:
-        if runtime == "auto":
-            return self._automatic()
+    def _quantised(self, weights: str | Path | None) -> Quantised | None:
+        if self.precision not in ("auto", "int8") or OF_INT8 not in installed_runtimes():
+            return None
+        if not vnni_supported():
+            if self.precision == "int8":
+                raise UsageError(
+                    "precision 'int8': this processor has no VNNI, without which sums overflow; use precision auto."
+                )
+            return None
         try:
-            return self._tried(runtime)
-        except RefusedError as error:
-            raise UsageError(f"runtime {runtime!r} is refused: {error}.") from error
+            return find_quantised(str(self.about["network"]), weights)
+        except DataError as error:
+            if self.precision == "int8":
+                raise
+            logger.warning("%s", error)
+            return None
 
-    def _automatic(self) -> Engine:
-        names = installed_runtimes()
-        about = {
-            **self.about, "machine": machine(), "formats": self.formats, "versions": runtime_versions(names)
-        }  # fmt: skip
-        ready: dict[str, Engine] = {}
-        chosen = "torch"
-        if len(names) > 1:
-            chosen = read_record(self.store.get("choice", about, lambda: self._compare(names, ready)))
+    def engine(self, runtime: str) -> Engine:
+        if self.precision == "int8":
+            if self.quantised is None:
+                raise UsageError(
+                    f"precision 'int8': there is none for these weights; expected a file *{ENDING} of them beside them "
+                    "or in the bundle's models. Use precision auto."
+                )
+            names = [OF_INT8 + INT8]
+        else:
+            names = installed_runtimes() if runtime == "auto" else [runtime]
+            if self.quantised is not None and OF_INT8 in names:
+                names.append(OF_INT8 + INT8)
         try:
-            return ready.get(chosen) or self.engine(chosen)
+            return self._of(names)
         except UsageError as error:
+            if runtime != "auto" or self.precision == "int8":
+                raise
             logger.warning("%s torch in single precision is used.", error)
             return TorchEngine(self.network)
+
+    def _of(self, names: list[str]) -> Engine:
+        """The engine of the only one of these, or of the one that is measured to be the fastest, once."""
+        if len(names) == 1:
+            return self._wanted(names[0])
+        about = {
+            **self.about, "machine": machine(), "formats": self.formats,
+            "versions": runtime_versions([name for name in names if not name.endswith(INT8)]), "names": names,
+            "int8": self.quantised.digest if self.quantised is not None else "",
+        }  # fmt: skip
+        ready: dict[str, Engine] = {}
+        chosen = read_record(self.store.get("choice", about, lambda: self._compare(names, ready)))
+        return ready.get(chosen) or self._wanted(chosen)
+
+    def _wanted(self, name: str) -> Engine:
+        try:
+            return self._tried(name)
+        except RefusedError as error:
+            raise UsageError(f"{_title(name)} is refused: {error}.") from error
 
     def _compare(self, names: list[str], ready: dict[str, Engine]) -> bytes:
         """Build and try each runtime, and take the fastest; ``ready`` gets those that are usable."""
@@ -152,11 +195,13 @@ class _Preparation:
             try:
                 ready[name] = self._tried(name)
             except (RefusedError, CASRError) as error:
-                logger.warning("runtime %r is not used: %s.", name, str(error).rstrip("."))
-        if "torch" not in ready:
+                logger.warning("%s is not used: %s.", _title(name), str(error).rstrip("."))
+        if "torch" in names and "torch" not in ready:
             ready["torch"] = TorchEngine(self.network)
+        if not ready:
+            raise UsageError(f"{_title(names[0])} is refused in every number format.")
         if len(ready) == 1:
-            return as_record("torch", {})
+            return as_record(next(iter(ready)), {})
         times = measure(ready, self.sample)
         chosen = fastest(times)
         listed = ", ".join(f"{ready[name].name} {value:g}" for name, value in times.items())
@@ -166,35 +211,39 @@ class _Preparation:
         )  # fmt: skip
         return as_record(chosen, times)
 
-    def _tried(self, runtime: str) -> Engine:
+    def _tried(self, name: str) -> Engine:
         """The engine of a runtime, in the first number format that passes the trial."""
+        if name.endswith(INT8):
+            engine = _converted(self._in_int8)
+            try_engine(engine, self.sample, self.reference)
+            return engine
         refusal = RefusedError("no number format is allowed")
         for bfloat16 in self.formats:
             try:
-                engine = self._built(runtime, bfloat16)
-                if runtime != "torch" or bfloat16:  # torch in single precision is what the others are held against
+                engine = self._built(name, bfloat16)
+                if name != "torch" or bfloat16:  # torch in single precision is what the others are held against
                     try_engine(engine, self.sample, self.reference)
                 return engine
             except RefusedError as error:
                 refusal = error
                 if bfloat16 and len(self.formats) > 1:
-                    logger.warning("runtime %r in bfloat16 is refused: %s.", runtime, error)
+                    logger.warning("%s in bfloat16 is refused: %s.", _title(name), error)
         raise refusal
 
     def _built(self, runtime: str, bfloat16: bool) -> Engine:
         if runtime == "torch":
             return TorchEngine(self.fast, bfloat16)
-        try:
-            about = {**self.about, "torch": torch.__version__, "onnx": version("onnx")}
-            model = self.store.get("onnx", about, lambda: as_onnx(self.fast, self.sample.shape[1]))
-            if runtime == "onnx":
-                return OnnxEngine(model)
-            return OpenVINOEngine(model, bfloat16)
-        except (CASRError, RefusedError):
-            raise
-        except Exception as error:  # what a converter or a runtime raises for a network that it does not know
-            reason = " ".join(str(error).split())[:160]
-            raise RefusedError(f"the network cannot be converted ({reason or type(error).__name__})") from error
+        return _converted(lambda: self._of_onnx(runtime, bfloat16))
+
+    def _of_onnx(self, runtime: str, bfloat16: bool) -> Engine:
+        about = {**self.about, "torch": torch.__version__, "onnx": version("onnx")}
+        model = self.store.get("onnx", about, lambda: as_onnx(self.fast, self.sample.shape[1]))
+        return OnnxEngine(model) if runtime == "onnx" else OpenVINOEngine(model, bfloat16)
+
+    def _in_int8(self) -> Engine:
+        assert self.quantised is not None
+        self.store.given["int8"] = self.quantised.described
+        return OpenVINOEngine(self.quantised.model, weights=self.quantised.weights)
 
     @property
     def fast(self) -> nn.Module:
@@ -220,6 +269,22 @@ class _Preparation:
                 "sample", about, lambda: packed_mask(TorchEngine(self.network)(self.sample))
             )
         return self._reference
+
+
+def _title(name: str) -> str:
+    runtime, _, precision = name.partition(" ")
+    return f"runtime {runtime!r}" + (f" in {precision}" if precision else "")
+
+
+def _converted(make: Callable[[], Engine]) -> Engine:
+    """What ``make`` gives; refused when a converter or a runtime does not know the network."""
+    try:
+        return make()
+    except (CASRError, RefusedError):
+        raise
+    except Exception as error:  # each has its own classes of errors
+        reason = " ".join(str(error).split())[:160]
+        raise RefusedError(f"the network cannot be converted ({reason or type(error).__name__})") from error
 
 
 def _state(network: nn.Module) -> tuple[int, ...]:
