@@ -15,7 +15,7 @@ from .conftest import Server
 CHROMIUM = os.environ.get("CASR_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 REASON = "needs Chromium (Debian package chromium, or CASR_CHROMIUM) and the Python package playwright"
 HERE = CHROMIUM is not None and importlib.util.find_spec("playwright") is not None
-SECONDS = 60_000
+SECONDS = 180_000
 """Milliseconds that anything may take; a busy machine is slow."""
 
 
