@@ -21,10 +21,11 @@ import torch
 from casr_net.cli import main
 from casr_net.inference.evaluator import FrameEvaluator
 from casr_net.inference.pipeline import Pipeline, Stage
-from casr_net.inference.predict import FrameInferer
+from casr_net.inference.predict import FrameInferer, postprocessed
 from casr_net.inference.segmenter import Segmenter, segment_each
 from casr_net.inference.stages import FrameNetwork
 from casr_net.inference.threads import Shares, current_shares, planned, sharing
+from casr_net.preprocessing.load import image_tensor
 
 from .conftest import record
 
@@ -186,6 +187,18 @@ def test_memory_of_a_gpu_decides_how_many_go_at_once(holds: int, device: str, ca
         assert network.batch == 2 and [n for _, n in inferer.seen[:3]] == [8, 4, 2]
 
 
+def test_frames_of_a_batch_go_back_to_their_own_grid(small_config: Path, random_weights: Path) -> None:
+    """They come as plain tensors, without the metadata of the image."""
+    segmenter = Segmenter(small_config, device="cpu", weights=str(random_weights))
+    grey = np.random.default_rng(5).random((2, 72, 300), np.float32)
+    prepared = [segmenter.channels({"image": image_tensor(image, np.eye(4))}) for image in grey]
+    network = FrameNetwork(torch.nn.Identity(), Small(2), "cpu", 2)
+    for data in network(prepared):
+        assert data["pred"].shape[1:] == data["image"].shape[1:] != (72, 300)
+        done = postprocessed(segmenter.postprocessing, data)
+        assert done["pred"].shape == done["probability"].shape == (1, 72, 300)
+
+
 @pytest.fixture
 def mixed(tmp_path: Path, cine: Path, picture: Any) -> list[Path]:
     """A cine, images, and a file that is none."""
@@ -282,7 +295,7 @@ def test_frames_of_a_segmenter_are_those_of_single_calls(random_weights: Path, s
 INTERRUPTED = """
 import signal, sys, time, threading
 from casr_net.cli import main
-from casr_net.inference.predict import FrameInferer
+from casr_net.inference.predict import FrameInferer, postprocessed
 
 def slow(self, inputs, network):
     if not started.is_set():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+from monai.utils import convert_to_tensor
 
 from ..preprocessing.base import as_numpy, like
 from .contours import RefinementParameters, refine
@@ -25,7 +26,9 @@ class Probabilityd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            result[key] = like(probability(as_numpy(result[key])), result[key])
+            # A plain tensor, as a batch's part is, gets metadata: only what has them does Invertd bring back to its grid.
+            logits = convert_to_tensor(result[key], track_meta=True)
+            result[key] = like(probability(as_numpy(logits)), logits)
         return result
 
 
