@@ -26,7 +26,7 @@ class Probabilityd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            # A plain tensor, as a batch's part is, gets metadata: only what has them does Invertd bring back to its grid.
+            # A plain tensor, as a batch's part is, gets metadata: without them Invertd leaves it as it is.
             logits = convert_to_tensor(result[key], track_meta=True)
             result[key] = like(probability(as_numpy(logits)), logits)
         return result
