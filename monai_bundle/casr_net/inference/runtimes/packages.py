@@ -30,7 +30,7 @@ def _missing(runtime: str) -> list[str]:
 def _findable(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ValueError:  # a module without a specification, or None in sys.modules
+    except (ValueError, ImportError):  # without a specification, None in sys.modules, or hidden by a finder
         return False
 
 
