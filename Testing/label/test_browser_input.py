@@ -75,6 +75,23 @@ def test_by_keyboard_alone(context: Any, served: Server, folder: Path) -> None:
     assert (folder / "labels" / "final" / "frame0.png").is_file()
 
 
+def test_keys_work_as_soon_as_a_panel_closes(context: Any, served: Server) -> None:
+    """A field of the panel keeps the focus until the page is drawn again, but nobody types there."""
+    page = Page(context, served).load()
+    page.tab.keyboard.press("t")
+    page.says("Version 0", "#versions")
+    opened = """() => {
+        const panel = document.querySelector("#training"), field = document.querySelector("#epochs");
+        const press = () => field.dispatchEvent(new KeyboardEvent("keydown", { key: "t", bubbles: true }));
+        field.focus();
+        panel.close();
+        press();
+        return panel.open;
+    }"""
+    assert page.tab.evaluate(opened)
+    assert page.faults == []
+
+
 def test_pen_and_its_eraser(context: Any, served: Server) -> None:
     page = Page(context, served).load().open("frame1", ", proposal")
     before = page.pixels()
@@ -181,11 +198,14 @@ def test_training_and_the_way_back(context: Any, served: Server, folder: Path) -
         route.continue_(post_data=json.dumps(values))
 
     page.tab.route("**/train/casr_net*", quick)
+    page.tab.keyboard.press("t")
+    page.says("Version 0: the bundle's own weights", "#versions")
     run = folder / ".casr" / "run"
     run.mkdir(parents=True)
     (run / "last.ckpt").write_bytes(b"of a server that was killed")
+    page.tab.keyboard.press("Escape")
+    page.tab.wait_for_selector("#training", state="hidden")
     page.tab.keyboard.press("t")
-    page.says("Version 0: the bundle's own weights", "#versions")
     page.says("A training was interrupted when the server ended", "#train-state")
     page.tab.fill("#epochs", "1")
     page.tab.click("#train")

@@ -16,7 +16,8 @@ export function bind(all: Key[]): void {
   document.addEventListener("keydown", (event) => {
     if (event.altKey || document.querySelector("dialog[open]")) return;
     const target = event.target as HTMLElement;
-    const typing = target.matches("input[type=number], input[type=text], select, textarea");
+    // What lies in a panel that has just been closed keeps the focus until the page is drawn again.
+    const typing = target.matches("input[type=number], input[type=text], select, textarea") && target.checkVisibility();
     if (typing) return;
     // Sliders and buttons keep the keys that move or press them.
     const own = target.matches("input[type=range]") && /^(arrow|page|home|end)/i.test(event.key);
