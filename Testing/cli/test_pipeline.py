@@ -295,7 +295,7 @@ def test_frames_of_a_segmenter_are_those_of_single_calls(random_weights: Path, s
 INTERRUPTED = """
 import signal, sys, time, threading
 from casr_net.cli import main
-from casr_net.inference.predict import FrameInferer, postprocessed
+from casr_net.inference.predict import FrameInferer
 
 def slow(self, inputs, network):
     if not started.is_set():

@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..files.images import read_angiogram
 from ..files.results import ResultWriter
 from ..preprocessing.base import as_numpy
-from .frame_loop import FrameLoop, frame_stages
+from .frame_loop import FrameLoop, HasFrameLoop, frame_stages
 from .pipeline import Pipeline
 from .predict import postprocessed
 from .record import RunReport
@@ -66,7 +66,7 @@ class FrameDataset(IterableDataset):
             yield ready
 
 
-class FrameEvaluator(SupervisedEvaluator):
+class FrameEvaluator(HasFrameLoop, SupervisedEvaluator):
     """MONAI's evaluator, with several frames on their way through the stages of :mod:`casr_net.inference.stages`.
 
     Handlers are called in the thread that runs it, frame after frame, in order: when a frame is done, ``state.batch``
@@ -99,17 +99,6 @@ class FrameEvaluator(SupervisedEvaluator):
         )  # fmt: skip
         self.dataset, self.steps, self.pipelined = dataset, postprocessing, pipeline
         self.window = None if window is None else (float(window[0]), float(window[1]))
-        self._loop: FrameLoop | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether all frames were tried."""
-        return self._loop is not None and self._loop.finished
-
-    @property
-    def current(self) -> dict[str, Any] | None:
-        """The frame, as listed, that was given last."""
-        return None if self._loop is None else self._loop.current
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as MONAI's
         """Go through the frames that are left."""
@@ -117,11 +106,6 @@ class FrameEvaluator(SupervisedEvaluator):
         alone = Shares(current_shares().total)
         with sharing(planned(self.state.device, frames) if self.pipelined else alone):
             super().run(global_epoch)
-
-    def close(self) -> None:
-        """End the threads, also when frames are left."""
-        if self._loop is not None:
-            self._loop.pipeline.close()
 
     def done(self) -> Iterator[list[dict[Any, Any]]]:
         """The data of each frame that is done, in order; those that failed are noted."""

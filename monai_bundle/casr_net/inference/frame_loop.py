@@ -10,7 +10,7 @@ from .pipeline import Pipeline, Stage, Way
 from .record import RunReport
 from .threads import Shares
 
-__all__ = ["FrameLoop", "frame_stages"]
+__all__ = ["FrameLoop", "HasFrameLoop", "frame_stages"]
 
 Step = Callable[[Any], Any]
 
@@ -66,6 +66,27 @@ class FrameLoop:
             assert isinstance(way.error, Exception)
             self.report.frame_failed(way.item, way.error)
         self.finished = True
+
+
+class HasFrameLoop:
+    """Base of what goes through frames: its loop is there once it has begun."""
+
+    _loop: FrameLoop | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all frames were tried."""
+        return self._loop is not None and self._loop.finished
+
+    @property
+    def current(self) -> dict[str, Any] | None:
+        """The frame, as listed, that was given last."""
+        return None if self._loop is None else self._loop.current
+
+    def close(self) -> None:
+        """End the threads, also when frames are left."""
+        if self._loop is not None:
+            self._loop.pipeline.close()
 
 
 def _as_it_is(data: Any) -> Any:

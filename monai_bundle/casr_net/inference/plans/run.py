@@ -14,7 +14,7 @@ import numpy as np
 from ...files.images import read_angiogram
 from ...files.inputs import find_inputs
 from ...files.results import ResultWriter
-from ..frame_loop import FrameLoop, frame_stages
+from ..frame_loop import FrameLoop, HasFrameLoop, frame_stages
 from ..pipeline import Pipeline
 from ..record import RunReport
 from ..run import wanted_items
@@ -30,7 +30,7 @@ __all__ = ["PlannedRun", "planned_run"]
 logger = logging.getLogger("casr_net")
 
 
-class PlannedRun:
+class PlannedRun(HasFrameLoop):
     """Stands in for :class:`casr_net.inference.FrameEvaluator` before :func:`casr_net.inference.run_inference`.
 
     Args:
@@ -59,19 +59,8 @@ class PlannedRun:
             asked["output_dir"], "cpu", str(order.weights), plan.settings, window, self, asked["areas"]
         )
         self.items = wanted_items(inputs, self._writer, self.report)
-        self._loop: FrameLoop | None = None
         # What refinement needs takes longer to import than a frame to compute.
         self._importing = threading.Thread(target=importlib.import_module, args=("skimage.morphology",), daemon=True)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all frames were tried."""
-        return self._loop is not None and self._loop.finished
-
-    @property
-    def current(self) -> dict[str, Any] | None:
-        """The frame, as listed, that was done last."""
-        return None if self._loop is None else self._loop.current
 
     def run(self) -> None:
         """Go through the frames that are left."""
@@ -91,8 +80,8 @@ class PlannedRun:
 
     def close(self) -> None:
         """End the threads, also when frames are left."""
+        super().close()
         if self._loop is not None:
-            self._loop.pipeline.close()
             self._importing.join()
 
     def _pipeline(self) -> Pipeline:
