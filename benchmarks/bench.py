@@ -1,7 +1,7 @@
 """All benchmarks in one run: stages, networks, other methods, scaling, a cine, the start; tables and the plot.
 
     python benchmarks/bench.py [--note TEXT] [--only PART ...]      # make bench; about ten minutes on two processors
-    python benchmarks/bench.py --quick --no-lock --output /tmp/x    # a rehearsal, whose figures count nothing
+    python benchmarks/bench.py --quick --no-lock --output results/bench   # a rehearsal, whose figures count nothing
     python benchmarks/bench.py --tables                             # tables and plot anew from what is measured
 
 While it runs, the training runner of ``make evidence`` waits (its pause lock is held). Say by ``--note`` what else was
@@ -37,12 +37,14 @@ PICTURE = (
 
 
 class Part(NamedTuple):
-    """A benchmark: what it measures, how in full and as a rehearsal, and its tables by their marks in docs/speed.md."""
+    """A benchmark: what it measures, how in full and as a rehearsal, its tables by their marks in docs/speed.md, and
+    by what the number of rounds is divided, as it takes long."""
 
     what: str | None
     measure: Callable[[int], dict[str, Any]]
     rehearse: Callable[[int], dict[str, Any]]
     tables: dict[str, Callable[[dict[str, Any]], str]]
+    divisor: int = 1
 
 
 PARTS = {
@@ -51,20 +53,16 @@ PARTS = {
         networks.__doc__, networks.measure, lambda rounds: networks.measure(rounds, networks.GROUPS[:3:2]),
         {"networks": networks.table, "roofline": networks.shares_table},
     ),
-    "others": Part(
-        others.__doc__, lambda rounds: others.measure(max(2, rounds // 2)), others.measure, {"others": others.table}
-    ),
+    "others": Part(others.__doc__, others.measure, others.measure, {"others": others.table}, 2),
     "scaling": Part(
-        scaling.__doc__, lambda rounds: scaling.measure(max(2, rounds // 2)),
-        lambda rounds: scaling.measure(rounds, (256, 512), (1, 2)), {"scaling": scaling.table},
+        scaling.__doc__, scaling.measure, lambda rounds: scaling.measure(rounds, (256, 512), (1, 2)),
+        {"scaling": scaling.table}, 2,
     ),
     "cine": Part(
-        cine.__doc__, lambda rounds: cine.measure(max(2, rounds // 2), 12), lambda rounds: cine.measure(rounds, 2),
-        {"cine": cine.table},
+        cine.__doc__, lambda rounds: cine.measure(rounds, 12), lambda rounds: cine.measure(rounds, 2),
+        {"cine": cine.table}, 2,
     ),
-    "start": Part(
-        start.__doc__, lambda rounds: start.measure(max(2, rounds // 3)), start.measure, {"start": start.table}
-    ),
+    "start": Part(start.__doc__, start.measure, start.measure, {"start": start.table}, 3),
 }  # fmt: skip
 
 
@@ -73,9 +71,10 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     with paused_training(options.lock):
         for name in options.only or PARTS:
             part, mark = PARTS[name], time.monotonic()
-            figures = (part.rehearse if options.quick else part.measure)(options.rounds)
+            rounds = options.rounds if options.quick else max(2, options.rounds // part.divisor)
+            figures = (part.rehearse if options.quick else part.measure)(rounds)
             seconds = round(time.monotonic() - mark, 1)
-            result = record(part.what, options, rehearsal=options.quick, seconds=seconds, **figures)
+            result = record(part.what, options, rounds=rounds, rehearsal=options.quick, seconds=seconds, **figures)
             write_json(folder / f"{name}.json", result)
             print(f"{name}: {seconds:.0f} s", flush=True)
 

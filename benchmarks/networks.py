@@ -1,9 +1,10 @@
 """Time and GFLOP/s of the network by order, widths, size of input and runtime, beside convolutions alone.
 
 Networks come one after the other, since all of them do not fit into memory together. With the variants of each, in
-turns, run the light network as torch computes it by itself, to which ratios are, and chains of large 3 x 3 convolutions
-in every runtime. The fastest chain of a number format is the machine's roofline: what a network reaches of it is its
-own operations in that time over those of the chain. Its own are those of the rewritten network, which computes less.
+turns, runs the light network as torch computes it by itself, to which ratios are. Before them, chains of large 3 x 3
+convolutions in every runtime run in turns among themselves: the fastest of a number format is the machine's roofline,
+since nothing that a network does is faster. The operations of a network are those of the rewritten one, which computes
+less.
 """
 
 from __future__ import annotations
@@ -138,8 +139,8 @@ def chains(sizes: tuple[tuple[int, int], ...] = CHAINS) -> tuple[dict[str, Work]
     return found, operations
 
 
-def _roofline(rounds: int) -> tuple[dict[str, Work], dict[str, float], dict[str, Any]]:
-    """The fastest chain of each format with its operations, and the rates of all, GFLOP/s."""
+def _roofline(rounds: int) -> dict[str, Any]:
+    """The rates of all chains, GFLOP/s, and the name of the fastest of each format."""
     found, operations = chains()
     times = summary(turns(found, rounds))
     rates = {name: round(operations[name] / median(times, name) * 1000, 1) for name in found}
@@ -148,13 +149,12 @@ def _roofline(rounds: int) -> tuple[dict[str, Work], dict[str, float], dict[str,
         for way in ("fp32", "bf16")
         if any(name.endswith(way) for name in rates)
     }
-    works = {f"roofline {way}": found[name] for way, name in best.items()}
-    return works, {f"roofline {way}": operations[name] for way, name in best.items()}, {"all": rates, "best": best}
+    return {"all": rates, "best": best}
 
 
 def measure(rounds: int, groups: tuple[Group, ...] = GROUPS) -> dict[str, Any]:
     """Milliseconds, ratios, GFLOP/s and shares of the roofline, by network and way."""
-    roof, roof_gflop, rates = _roofline(max(2, rounds // 2))
+    rates = _roofline(rounds)
     base, base_input = made(GROUPS[0]), torch.rand(1, 3, GROUPS[0].size, GROUPS[0].size)
     networks: dict[str, Any] = {}
     for group in groups:
@@ -162,22 +162,21 @@ def measure(rounds: int, groups: tuple[Group, ...] = GROUPS) -> dict[str, Any]:
         ways: dict[str, Work] = {"torch as it is": functools.partial(eager, network, inputs)}
         ways |= {name: functools.partial(engine, inputs) for name, engine in engines(network).items()}
         ways |= eight_bits(group, inputs)
-        times = summary(turns({BASE: functools.partial(eager, base, base_input), **roof, **ways}, rounds))
+        times = summary(turns({BASE: functools.partial(eager, base, base_input), **ways}, rounds))
         plain = gflop(network, inputs)
         fewer = gflop(rewritten(network), inputs) if type(network) is CASRNet else plain
-        roofs = {way: roof_gflop[way] / median(times, way) * 1000 for way in roof}
         entries: dict[str, Any] = {}
         for way in ways:
             rate = (plain if way == "torch as it is" else fewer) / median(times, way) * 1000
-            limit = roofs["roofline bf16" if way.endswith("bf16") else "roofline fp32"]
+            limit = rates["all"][rates["best"]["bf16" if way.endswith("bf16") else "fp32"]]
             entries[way] = {
                 **times[way], "ratio": round(median(times, BASE) / median(times, way), 3),
                 "gflops": round(rate, 1), "share": None if way.endswith("int8") else round(rate / limit, 3),
             }  # fmt: skip
         networks[group.name] = {
             "size": group.size, "parameters": sum(value.numel() for value in network.parameters()),
-            "gflop": round(plain, 2), "gflop_rewritten": round(fewer, 2), "base_ms": times[BASE]["wall_ms"],
-            "roofline_gflops": {way: round(value, 1) for way, value in roofs.items()}, "ways": entries,
+            "gflop": round(plain, 2), "gflop_rewritten": round(fewer, 2),
+            "base_ms": times[BASE]["wall_ms"], "ways": entries,
         }  # fmt: skip
         del ways, network
         gc.collect()
