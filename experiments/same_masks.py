@@ -18,6 +18,7 @@ import json
 import platform
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def times(data: Path, logits: Path) -> dict[str, Any]:
     return {name: round(1000 * float(np.mean(values)), 2) for name, values in seconds.items()}
 
 
-def compare(old: Path, new: Path, timed: list[Path]) -> dict[str, Any]:
+def compare(old: Path, new: Path, timed: Sequence[Path]) -> dict[str, Any]:
     """Pixels that changed by image, and processor times before and after where they are given."""
     before, after = (json.loads(path.read_text()) for path in (old, new))
     changed = {
@@ -120,7 +121,9 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     if options.command == "compare":
-        options.output.write_text(json.dumps(compare(*options.files, options.times), indent=1) + "\n", encoding="utf-8")
+        options.output.write_text(
+            json.dumps(compare(options.files[0], options.files[1], options.times), indent=1) + "\n", encoding="utf-8"
+        )
     elif options.command == "masks":
         options.to.write_text(json.dumps(masks(options.data, options.model)), encoding="utf-8")
     else:
