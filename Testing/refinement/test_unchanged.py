@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from skimage.morphology import skeletonize
 from torch.nn import functional as F
 
 from casr_net.preprocessing.field import _blades, _line_medians, _nearest_inside, field_of_view
 from casr_net.preprocessing.filters import _gaussian
-from casr_net.refinement.contours import _Parts, refine
+from casr_net.refinement.contours import refine
+from casr_net.refinement.ends import _joined, _thinned_again
 from casr_net.refinement.fieldmask import MaskOutsideFieldd
+from casr_net.refinement.parts import Parts, depth_of
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
@@ -91,17 +94,59 @@ def test_wide_gaussian_is_that_of_opencv(shape: tuple[int, int], kind: str) -> N
     assert np.abs(_gaussian(image, sigma) - expected).max() < 2e-5
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_depth_of_a_mask_that_grew_is_that_of_a_new_one(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(12))
+def test_components_of_a_mask_that_grew_are_those_of_a_new_one(seed: int) -> None:
+    """Labels but for their numbers, sizes, boxes and largest depths; up to a blob deeper than all that was there."""
     rng = np.random.default_rng(seed)
     mask = cv2.GaussianBlur(rng.random((160, 130)), (0, 0), 4) > 0.52
-    parts = _Parts(mask)
-    assert parts.depth.max() > 2
+    parts = Parts(mask)
+    assert parts.deepest.max() > 2
     more = mask.astype(np.uint8)
     for _ in range(seed):
-        center, size = rng.integers(0, 130, 2).tolist(), int(rng.integers(1, 4) if seed < 6 else rng.integers(3, 40))
+        center, size = rng.integers(0, 130, 2).tolist(), int(rng.integers(0, 4) if seed < 10 else rng.integers(3, 40))
         cv2.circle(more, center, size, 1, cv2.FILLED)
-    assert np.allclose(parts.grown(more > 0).depth, _Parts(more > 0).depth, rtol=1e-6)
+    grown, new = parts.grown(more > 0), Parts(more > 0)
+    assert np.array_equal(grown.mask, new.mask)
+    assert np.array_equal(grown.labels > 0, new.labels > 0)
+    assert np.count_nonzero(grown.sizes) == new.count - 1
+    for label in range(1, new.count):
+        own = np.unique(grown.labels[new.labels == label])
+        assert len(own) == 1
+        assert grown.sizes[own[0]] == new.sizes[label]
+        assert np.array_equal(grown.boxes[own[0]], new.boxes[label])
+        assert grown.deepest[own[0]] == pytest.approx(new.deepest[label], rel=1e-6)
+    assert np.allclose(grown.depth, new.depth, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(60, 47), (1, 9), (33, 150)])
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.2, 0.6, 1.0])
+def test_depths_are_those_of_the_distance_transform(shape: tuple[int, int], share: float) -> None:
+    noise = cv2.GaussianBlur(np.random.default_rng(3).random(shape), (0, 0), 3)
+    mask = noise <= np.quantile(noise, share)
+    mask[:, :2] |= share == 0.03  # along the border too
+    padded = np.pad(mask, 1).astype(np.uint8)
+    expected = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    assert np.allclose(depth_of(mask), expected, rtol=1e-6)  # OpenCV's square roots are not rounded the same each time
+
+
+def test_depth_of_a_deep_mask_with_few_pixels() -> None:
+    mask = np.zeros((400, 400), bool)
+    mask[100:210, 30:140] = True
+    assert depth_of(mask).max() == 55
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_skeleton_is_thinned_again_where_it_lost_points(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    skeleton = np.pad(skeletonize(cv2.GaussianBlur(rng.random((150, 170)), (0, 0), 4) > 0.51), 1)
+    points = np.argwhere(skeleton)
+    boxes = []
+    for point in points[rng.integers(0, len(points), 4 * seed + 1)]:
+        low, high = point - rng.integers(0, 4), point + rng.integers(0, 4)
+        skeleton[max(low[0], 1) : high[0] + 1, max(low[1], 1) : high[1] + 1] = False
+        boxes.append((*low.tolist(), *high.tolist()))
+    expected = np.pad(skeletonize(skeleton[1:-1, 1:-1]), 1)
+    assert np.array_equal(_thinned_again(skeleton, _joined(boxes, 12)), expected)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -71,8 +71,16 @@ def find_bridges(
         joinable: bool, one value per label: components that may be joined. Others are passed over like background.
         limits: of a patch line.
     """
-    starts = [index for index, label in enumerate(ends.labels) if joinable[label]]
-    found = [_bridge_from(index, probability, labels, ends, joinable, limits) for index in starts]
+    starts = np.flatnonzero(joinable[ends.labels])
+    if not len(starts):
+        return []
+    tips = 2 * ends.radii + 2  # the skeleton ends inside the vessel, up to about its half width from the tip
+    corners, fars = _cones(ends.points, ends.directions, np.deg2rad(limits.angle), limits.gap + tips, tips)
+    corners = np.maximum(corners, 0)
+    found = [
+        _bridge_from(index, (corners[index], fars[index]), probability, labels, ends, joinable, limits)
+        for index in starts.tolist()
+    ]
     group = np.arange(len(joinable))
     chosen = []
     for bridge in sorted((bridge for bridge in found if bridge is not None), key=lambda bridge: bridge.cost):
@@ -85,74 +93,88 @@ def find_bridges(
 
 def _bridge_from(
     index: int,
+    place: tuple[np.ndarray, np.ndarray],
     probability: np.ndarray,
     labels: np.ndarray,
     ends: VesselEnds,
     joinable: np.ndarray,
     limits: BridgeLimits,
 ) -> Bridge | None:
-    point, direction, radius, label = ends.points[index], ends.directions[index], ends.radii[index], ends.labels[index]
-    limit = np.cos(np.deg2rad(limits.angle))
-    tip = 2 * radius + 2  # the skeleton ends inside the vessel, up to about its half width from the tip
-    reach = limits.gap + tip
-    # Where a path can be: around the tip, and in the cone ahead. Most ends have nothing there.
-    corner, far = _cone(point, direction, np.deg2rad(limits.angle), reach, tip)
-    corner = np.maximum(corner, 0)
-    window = tuple(slice(low, high) for low, high in zip(corner.tolist(), far.tolist(), strict=True))
+    """The bridge from a free end; ``place`` is where a path can be: around the tip, and in the cone ahead."""
+    corner, far = place
+    window = slice(corner[0], far[0]), slice(corner[1], far[1])
     near = labels[window]
+    label = ends.labels[index]
     other = joinable[near]
     other &= near != label
-    if not other.any():
+    # Most ends have nothing there, or nothing ahead.
+    x, y = np.nonzero(other)
+    if not len(x):
         return None
-    rows = (np.arange(near.shape[0]) + (corner[0] - point[0]))[:, None]
-    columns = np.arange(near.shape[1]) + (corner[1] - point[1])
+    point, direction, radius = ends.points[index], ends.directions[index], ends.radii[index]
+    limit = np.cos(np.deg2rad(limits.angle))
+    tip = 2 * radius + 2
+    reach = limits.gap + tip
+    start = point - corner
+    away = np.hypot(x - start[0], y - start[1])
+    hit = (x - start[0]) * direction[0] + (y - start[1]) * direction[1] >= limit * away
+    hit &= away <= reach
+    if not hit.any():
+        return None
+    rows = np.arange(-start[0], near.shape[0] - start[0])[:, None]
+    columns = np.arange(-start[1], near.shape[1] - start[1])
     distance = np.hypot(rows, columns)
-    inside = distance <= reach
-    ahead = rows * direction[0] + columns * direction[1] >= limit * distance
-    targets = other & ahead & inside
-    if not targets.any():
-        return None
+    targets = np.zeros(near.shape, bool)
+    targets[x[hit], y[hit]] = True
     # The path leaves its own vessel at the tip only, and touches no other joinable vessel on its way.
-    at_tip = distance <= tip
-    passable = inside & (ahead | at_tip) & (at_tip | (near != label)) & (targets | ~other)
-    shore = targets & (cv2.dilate((passable & ~other).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+    passable = rows * direction[0] + columns * direction[1] >= limit * distance
+    passable &= near != label
+    passable |= distance <= tip
+    passable &= distance <= reach
+    passable &= ~other
+    shore = targets & (cv2.dilate(passable.view(np.uint8), np.ones((3, 3), np.uint8)) > 0)
     if not shore.any():
         return None
+    passable |= targets
     price = np.where(passable, np.maximum(1 - probability[window], COST_FLOOR), -1.0)
     router = MCP_Geometric(price)
-    costs, _ = router.find_costs([tuple(point - corner)], np.argwhere(shore), find_all_ends=False)
-    arrival = np.unravel_index(np.argmin(np.where(shore, costs, np.inf)), near.shape)
-    if not np.isfinite(costs[arrival]):
+    # To all of the few pixels: told where to end, it takes five times as long.
+    costs, _ = router.find_costs([tuple(start)])
+    x, y = np.nonzero(shore)
+    nearest = int(np.argmin(costs[x, y]))
+    total = float(costs[x[nearest], y[nearest]])
+    if not np.isfinite(total):
         return None
-    path = np.array(router.traceback(arrival)) + corner
+    path = np.array(router.traceback((x[nearest], y[nearest]))) + corner
     gap = path[np.flatnonzero(labels[tuple(path.T)] == label)[-1] :]
     cost = (1 - probability[tuple(gap[1:-1].T)]).mean()
     if cost > limits.cost or np.hypot(*np.diff(gap, axis=0).T).sum() > limits.gap:
         return None
-    target = int(near[arrival])
+    target = int(labels[tuple(path[-1])])
     partner = _end_near(path[-1], target, ends)
     if partner is None:
-        return Bridge(path, (radius, radius), (int(label), target), float(costs[arrival]))
+        return Bridge(path, (radius, radius), (int(label), target), total)
     chord = ends.points[partner] - point
     if chord @ direction < limit * np.hypot(*chord) or -chord @ ends.directions[partner] < limit * np.hypot(*chord):
         return None
     path = np.vstack([path, np.transpose(line(*path[-1], *ends.points[partner]))[1:]])
-    return Bridge(path, (radius, ends.radii[partner]), (int(label), target), float(costs[arrival]))
+    return Bridge(path, (radius, ends.radii[partner]), (int(label), target), total)
 
 
-def _cone(
-    point: np.ndarray, direction: np.ndarray, angle: float, reach: float, tip: float
+def _cones(
+    points: np.ndarray, directions: np.ndarray, angle: float, reach: np.ndarray, tip: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """First and last pixel, plus one, of a window with all pixels within ``tip`` of a point, and all within ``reach``
-    and an angle (below a right one, in radians) of a direction."""
+    """First and last pixel, plus one, of windows with all pixels within ``tip`` of a point, and all within ``reach``
+    and an angle (below a right one, in radians) of a direction; one row a point."""
     sine, cosine = np.sin(angle), np.cos(angle)
-    left = np.array((cosine * direction[0] - sine * direction[1], sine * direction[0] + cosine * direction[1]))
-    right = np.array((cosine * direction[0] + sine * direction[1], cosine * direction[1] - sine * direction[0]))
-    most = np.where(direction >= cosine, 1.0, np.maximum(left, right))
-    least = np.where(-direction >= cosine, -1.0, np.minimum(left, right))
-    corner = np.floor(np.minimum(reach * least, -tip)).astype(int) - 1
-    far = np.ceil(np.maximum(reach * most, tip)).astype(int) + 2
-    return point + corner, point + far
+    x, y = directions.T
+    left = np.stack((cosine * x - sine * y, sine * x + cosine * y), axis=1)
+    right = np.stack((cosine * x + sine * y, cosine * y - sine * x), axis=1)
+    most = np.where(directions >= cosine, 1.0, np.maximum(left, right))
+    least = np.where(-directions >= cosine, -1.0, np.minimum(left, right))
+    corners = np.floor(np.minimum(reach[:, None] * least, -tip[:, None])).astype(int) - 1
+    fars = np.ceil(np.maximum(reach[:, None] * most, tip[:, None])).astype(int) + 2
+    return points + corners, points + fars
 
 
 def _end_near(point: np.ndarray, label: int, ends: VesselEnds) -> int | None:
