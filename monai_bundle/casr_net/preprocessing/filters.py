@@ -26,7 +26,7 @@ def clahe(grey: np.ndarray, clip_limit: float = 2.0, tiles: int = 8) -> np.ndarr
     scaled = np.clip(grey, 0, 1)
     scaled *= 255
     levels = np.rint(scaled, out=scaled).astype(np.uint8)
-    return _SHARES[cv2.createCLAHE(clip_limit, (tiles, tiles)).apply(levels)]
+    return cv2.LUT(cv2.createCLAHE(clip_limit, (tiles, tiles)).apply(levels), _SHARES)
 
 
 def ben_graham(
