@@ -1,0 +1,198 @@
+"""Peak memory of ``casr segment``: cines and large frames, formats and runtimes.
+
+    python benchmarks/memory.py --output benchmarks/results/memory.json [--only TEXT] [--table docs/speed.md]
+
+Each case is a run of the command line of its own over a synthetic cine that is written first: what the process holds at
+most (``ru_maxrss`` of the child, libraries included), without a GPU. ``start`` imports what a run needs and loads the
+network, and segments nothing. Cases of an earlier run with the same result file are kept, those that are run again
+replaced; ``--table`` writes the table between the marks of that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pydicom
+import tifffile
+from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage, generate_uid
+
+from casr_net.inference.runtimes.machine import machine
+from casr_net.inference.runtimes.packages import RUNTIMES, installed_runtimes, runtime_versions
+from casr_net.synthetic.angiogram import make_angiogram
+
+MARK = "<!-- memory -->"
+
+CASES = (
+    *((side, frames, "tif", "png", ()) for side in (512, 1024, 2048) for frames in (1, 20, 80)),
+    (1024, 80, "tif", "nii.gz", ()),
+    (1024, 80, "tif", "nrrd", ()),
+    (1024, 80, "dcm", "seg", ()),
+    (1024, 80, "tif", "png", ("--overlay", "--probability")),
+    (4096, 1, "tif", "png", ()),
+    (4096, 1, "tif", "png", ("--overlay", "--probability")),
+)
+"""Side, frames, kind of the input, format of the masks, further options."""
+
+
+def frames(side: int, count: int) -> Any:
+    """uint8 (rows, columns) each, of a cine whose frames differ."""
+    base = make_angiogram(seed=3, size=min(side, 2048)).image
+    base = cv2.resize(base, (side, side), interpolation=cv2.INTER_LINEAR)
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        moved = np.roll(base, (index % 7, 3 * index % 11), (0, 1)).astype(np.int16)
+        moved += rng.integers(-3, 4, base.shape, dtype=np.int16)
+        yield np.clip(moved, 0, 255).astype(np.uint8)
+
+
+def write_cine(path: Path, side: int, count: int) -> None:
+    if path.suffix == ".tif":
+        with tifffile.TiffWriter(path) as tiff:
+            for frame in frames(side, count):
+                tiff.write(frame, contiguous=True, photometric="minisblack")
+        return
+    data = pydicom.Dataset()
+    data.SOPClassUID, data.SOPInstanceUID = XRayAngiographicImageStorage, generate_uid()
+    data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
+    data.PatientName, data.PatientID, data.Modality = "Synthetic", "0", "XA"
+    data.PatientBirthDate = data.PatientSex = data.StudyDate = data.StudyTime = data.AccessionNumber = ""
+    data.StudyID = data.ReferringPhysicianName = ""
+    data.SeriesNumber = data.InstanceNumber = 1
+    data.Rows = data.Columns = side
+    data.NumberOfFrames, data.SamplesPerPixel, data.PhotometricInterpretation = count, 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    data.PixelIntensityRelationship = "DISP"
+    data.PixelData = b"".join(frame.tobytes() for frame in frames(side, count))
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.save_as(path, enforce_file_format=True)
+
+
+def peak(command: list[str]) -> tuple[float, float]:
+    """Largest resident memory of a process in MB (1e6 bytes), and its seconds."""
+    inner = (
+        "import json, resource, subprocess, sys\n"
+        "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)\n"
+        "print(json.dumps([resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.returncode, done.stderr]))"
+    )
+    mark = time.perf_counter()
+    # A process between, since the largest of all children is what the system tells.
+    out = subprocess.run([sys.executable, "-c", inner, *command], capture_output=True, text=True, check=True).stdout
+    kib, code, errors = json.loads(out)
+    if code:
+        raise RuntimeError(f"{' '.join(command)}: {errors[-2000:]}")
+    return round(kib * (1024 if sys.platform != "darwin" else 1) / 1e6, 1), round(time.perf_counter() - mark, 1)
+
+
+def run(runtime: str, case: tuple[int, int, str, str, tuple[str, ...]], folder: Path) -> dict[str, Any]:
+    side, count, kind, form, options = case
+    cine = folder / f"cine_{side}_{count}.{kind}"
+    if not cine.exists():
+        for old in folder.glob("cine_*"):
+            old.unlink()
+        write_cine(cine, side, count)
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        command = [
+            sys.executable, "-m", "casr_net.cli", "segment", str(cine), "-o", out, "-f", form, "-d", "cpu", "-q",
+            "--runtime", runtime, *options,
+        ]  # fmt: skip
+        megabytes, seconds = peak(command)
+        written = sum(1 for path in Path(out).iterdir() if path.name != "run.json")
+    return {
+        "runtime": runtime, "side": side, "frames": count, "input": kind, "format": form, "options": list(options),
+        "peak_mb": megabytes, "seconds": seconds, "files": written,
+    }  # fmt: skip
+
+
+def start(runtime: str) -> dict[str, Any]:
+    """What is held before the first frame."""
+    code = (
+        "from casr_net.inference.segmenter import Segmenter; import casr_net.inference.evaluator, "
+        f"casr_net.refinement.transform; Segmenter(device='cpu', runtime={runtime!r})"
+    )
+    megabytes, seconds = peak([sys.executable, "-c", code])
+    return {
+        "runtime": runtime, "side": 0, "frames": 0, "input": "", "format": "", "options": [], "peak_mb": megabytes,
+        "seconds": seconds, "files": 0,
+    }  # fmt: skip
+
+
+def name(entry: dict[str, Any]) -> str:
+    if not entry["frames"]:
+        return "libraries and network, no frame"
+    plural = "s" if entry["frames"] > 1 else ""
+    what = f"{entry['frames']} frame{plural} of {entry['side']} x {entry['side']}, {entry['format']}"
+    return ", ".join([what, *(option.lstrip("-") for option in entry["options"])])
+
+
+def table(result: dict[str, Any]) -> str:
+    runtimes = list(dict.fromkeys(entry["runtime"] for entry in result["cases"]))
+    rows: dict[str, dict[str, float]] = {}
+    for entry in result["cases"]:
+        rows.setdefault(name(entry), {})[entry["runtime"]] = entry["peak_mb"]
+    lines = [f"| peak memory, MB | {' | '.join(runtimes)} |", "|---" * (len(runtimes) + 1) + "|"]
+    lines += [
+        f"| {row} | {' | '.join(f'{values[runtime]:.0f}' if runtime in values else '' for runtime in runtimes)} |"
+        for row, values in rows.items()
+    ]
+    about = result["machine"]
+    lines += ["", f"`casr segment` on the CPU, {about['threads']} thread(s), {about['processor']}; MB of 10^6 bytes."]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--only", default="", help="cases whose name, as in the table, holds this")
+    parser.add_argument("--runtimes", nargs="+", default=["openvino", "torch"])
+    parser.add_argument("--table", type=Path, help=f"text file with two lines {MARK}")
+    options = parser.parse_args()
+    found: list[dict[str, Any]] = []
+    if options.output.exists():
+        found = json.loads(options.output.read_text(encoding="utf-8"))["cases"]
+    for runtime in options.runtimes:
+        todo: list[Any] = [None, *CASES]
+        with tempfile.TemporaryDirectory() as folder:
+            for case in todo:
+                blank = {"frames": 0} if case is None else dict(
+                    zip(("side", "frames", "input", "format", "options"), case, strict=True)
+                )
+                if options.only not in name(blank):
+                    continue
+                entry = start(runtime) if case is None else run(runtime, case, Path(folder))
+                known = {(old["runtime"], name(old)): place for place, old in enumerate(found)}
+                place = known.get((entry["runtime"], name(entry)))
+                if place is None:
+                    found.append(entry)
+                else:
+                    found[place] = entry
+                print(f"{runtime}: {name(entry)}: {entry['peak_mb']} MB, {entry['seconds']} s", flush=True)
+                result = {
+                    "what": __doc__.splitlines()[0], "machine": machine(), "platform": platform.platform(),
+                    "threads": os.environ.get("OMP_NUM_THREADS", ""), "page_bytes": resource.getpagesize(),
+                    "versions": runtime_versions([each for each in RUNTIMES if each in installed_runtimes()]),
+                    "cases": found,
+                }  # fmt: skip
+                options.output.parent.mkdir(parents=True, exist_ok=True)
+                options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if options.table:
+        text = options.table.read_text(encoding="utf-8")
+        before, _, after = text.split(MARK)
+        result = json.loads(options.output.read_text(encoding="utf-8"))
+        options.table.write_text(f"{before}{MARK}\n{table(result)}\n{MARK}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
