@@ -166,8 +166,10 @@ def main() -> None:
         todo: list[Any] = [None, *CASES]
         with tempfile.TemporaryDirectory() as folder:
             for case in todo:
-                blank = {"frames": 0} if case is None else dict(
-                    zip(("side", "frames", "input", "format", "options"), case, strict=True)
+                blank = (
+                    {"frames": 0}
+                    if case is None
+                    else dict(zip(("side", "frames", "input", "format", "options"), case, strict=True))
                 )
                 if options.only not in name(blank):
                     continue
