@@ -3,9 +3,9 @@
     python benchmarks/memory.py --output benchmarks/results/memory.json [--only TEXT] [--table docs/speed.md]
 
 Each case is a run of the command line of its own over a synthetic cine that is written first: what the process holds at
-most (``ru_maxrss`` of the child, libraries included), without a GPU. ``start`` imports what a run needs and loads the
-network, and segments nothing. Cases of an earlier run with the same result file are kept, those that are run again
-replaced; ``--table`` writes the table between the marks of that file.
+most (``ru_maxrss`` of the child, libraries included), without a GPU, in its second run with these settings; "libraries
+and network" imports torch and MONAI, which that needs no more with some runtimes. Cases of an earlier run with the same
+result file are kept, those that are run again replaced; ``--table`` writes the table between the marks of that file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,7 @@ from casr_net.inference.runtimes.machine import machine
 from casr_net.inference.runtimes.packages import RUNTIMES, installed_runtimes, runtime_versions
 from casr_net.synthetic.angiogram import make_angiogram
 
-MARK = "<!-- memory -->"
+MARK, END = "<!-- memory -->", "<!-- /memory -->"
 
 CASES = (
     *((side, frames, "tif", "png", ()) for side in (512, 1024, 2048) for frames in (1, 20, 80)),
@@ -103,12 +102,14 @@ def run(runtime: str, case: tuple[int, int, str, str, tuple[str, ...]], folder: 
         for old in folder.glob("cine_*"):
             old.unlink()
         write_cine(cine, side, count)
+    begin = [sys.executable, "-m", "casr_net.cli", "segment"]
+    end = ["-f", form, "-d", "cpu", "-q", "--runtime", runtime, *options]
+    small = folder / f"small.{kind}"
+    write_cine(small, 512, 1)
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        command = [
-            sys.executable, "-m", "casr_net.cli", "segment", str(cine), "-o", out, "-f", form, "-d", "cpu", "-q",
-            "--runtime", runtime, *options,
-        ]  # fmt: skip
-        megabytes, seconds = peak(command)
+        peak([*begin, str(small), "-o", out, *end])  # what the first run with these settings prepares
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        megabytes, seconds = peak([*begin, str(cine), "-o", out, *end])
         written = sum(1 for path in Path(out).iterdir() if path.name != "run.json")
     return {
         "runtime": runtime, "side": side, "frames": count, "input": kind, "format": form, "options": list(options),
@@ -157,7 +158,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--only", default="", help="cases whose name, as in the table, holds this")
     parser.add_argument("--runtimes", nargs="+", default=["openvino", "torch"])
-    parser.add_argument("--table", type=Path, help=f"text file with two lines {MARK}")
+    parser.add_argument("--table", type=Path, help=f"text file with lines {MARK} and {END}")
     options = parser.parse_args()
     found: list[dict[str, Any]] = []
     if options.output.exists():
@@ -183,7 +184,7 @@ def main() -> None:
                 print(f"{runtime}: {name(entry)}: {entry['peak_mb']} MB, {entry['seconds']} s", flush=True)
                 result = {
                     "what": __doc__.splitlines()[0], "machine": machine(), "platform": platform.platform(),
-                    "threads": os.environ.get("OMP_NUM_THREADS", ""), "page_bytes": resource.getpagesize(),
+                    "threads": os.environ.get("OMP_NUM_THREADS", ""),
                     "versions": runtime_versions([each for each in RUNTIMES if each in installed_runtimes()]),
                     "cases": found,
                 }  # fmt: skip
@@ -191,9 +192,9 @@ def main() -> None:
                 options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if options.table:
         text = options.table.read_text(encoding="utf-8")
-        before, _, after = text.split(MARK)
+        before, after = text.split(MARK)[0], text.split(END)[1]
         result = json.loads(options.output.read_text(encoding="utf-8"))
-        options.table.write_text(f"{before}{MARK}\n{table(result)}\n{MARK}{after}", encoding="utf-8")
+        options.table.write_text(f"{before}{MARK}\n{table(result)}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
