@@ -30,7 +30,8 @@ class Parts:
         self.mask = mask
         # The same labels as those of OpenCV's default, with statistics three times as fast.
         found = cv2.connectedComponentsWithStatsWithAlgorithm(mask.view(np.uint8), 8, cv2.CV_32S, cv2.CCL_BBDT)
-        self.count, self.labels = found[0], found[1]
+        self.count = found[0]
+        self.labels: np.ndarray = found[1]
         self.boxes, self.sizes = found[2][:, :4], found[2][:, cv2.CC_STAT_AREA].copy()
         self.sizes[0] = 0
         self._depth: np.ndarray | None = None
