@@ -40,11 +40,10 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# JOBS=2 takes two processes, and a file with tests as a whole in one of them: its server, trained weights and the like are
-# made once. Quicker, but not the default: of four such runs one lost a process without a word, and the cause is not known.
-JOBS ?= 0
+# JOBS=2 runs two processes at a time, which is quicker.
+JOBS ?= 1
 unit: $(VENV)/.test $(LABEL_VENV)/.test
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --max-worker-restart 0 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	$(BIN)/python Testing/run.py --jobs $(JOBS)
 
 # The server has an environment of its own, since its packages do not go together with the others. The tests with a PACS
 # need the Debian packages orthanc and orthanc-dicomweb, and skip with that reason where they are not.

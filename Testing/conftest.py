@@ -9,12 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Of several processes (pytest -n) each has its share of the cores: with all of them each, they would wait for one
-# another at every step. Before what is imported next, which looks at it once.
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
-    _share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _share)))
-
 import cv2
 import numpy as np
 import pytest
@@ -32,15 +26,6 @@ if os.environ.get("CI"):
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "monai_bundle"
-LONG = ("label", "extension", "training", "worker")
-"""Folders whose files take longest: begun first, so that no process has one left when the others are done."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
-        ranks = {name: rank for rank, name in enumerate(LONG)}
-        items.sort(key=lambda item: ranks.get(Path(item.path).parent.name, len(LONG)))
 
 
 def draw_vessels(columns: int = 160, rows: int = 128, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

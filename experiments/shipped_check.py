@@ -84,6 +84,10 @@ def measured(weights: Path, config: Sequence[str], data: Path, cache: Path, wors
         "negatives": evaluate_negatives(NEGATIVES, segment, folder / "negatives.jsonl", lambda: None),
     }
     areas = kept(folder / "areas.json", areas)
+    for row in [*rows["stenoses"], *rows["segments"]]:  # those of a run that was stopped before it wrote its areas
+        if row["name"] not in areas:
+            segment(str(data / "arcade" / "images" / row["name"]))
+    areas = kept(folder / "areas.json", areas)
     return {"sha256": digest, "areas": areas, **rows, "worse": on_worse_images(segmenter, data, folder, worse)}
 
 
