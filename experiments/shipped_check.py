@@ -78,13 +78,14 @@ def measured(weights: Path, config: Sequence[str], data: Path, cache: Path, wors
             areas[Path(image).name] = float(found.mask.mean())
         return found
 
-    rows = {
+    rows: dict[str, Any] = {
         "stenoses": evaluate_stenoses(data / "arcade", segment, folder / "stenoses.jsonl", lambda: None),
         "segments": evaluate_segments(data / "arcade", segment, folder / "segments.jsonl", lambda: None),
         "negatives": evaluate_negatives(NEGATIVES, segment, folder / "negatives.jsonl", lambda: None),
     }
     areas = kept(folder / "areas.json", areas)
-    for row in [*rows["stenoses"], *rows["segments"]]:  # those of a run that was stopped before it wrote its areas
+    looked_at: list[Mapping[str, Any]] = [*rows["stenoses"], *rows["segments"]]
+    for row in looked_at:  # those of a run that was stopped before it wrote its areas
         if row["name"] not in areas:
             segment(str(data / "arcade" / "images" / row["name"]))
     areas = kept(folder / "areas.json", areas)
