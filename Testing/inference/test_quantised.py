@@ -18,8 +18,8 @@ import torch
 from casr_net.cli import main
 from casr_net.errors import DataError, UsageError
 from casr_net.inference.bundle import load_parser
-from casr_net.inference.runtimes import choice, gpu, machine, packages, prepared, quantised
-from casr_net.inference.runtimes.engines import TorchEngine, as_onnx
+from casr_net.inference.runtimes import choice, gpu, machine, packages, prepared, quantised, trial
+from casr_net.inference.runtimes.engines import Engine, TorchEngine, as_onnx
 from casr_net.inference.runtimes.prepared import Runtimes
 from casr_net.inference.runtimes.quantised import Quantised, find_quantised, read_quantised, write_quantised
 from casr_net.network.casrnet import CASRNet
@@ -206,6 +206,33 @@ def test_8_bits_are_chosen_where_they_are_clearly_faster(
     assert engine is not None and engine.name == "openvino fp32"
 
 
+def test_what_is_not_in_8_bits_is_in_bfloat16_where_the_processor_has_it(
+    network: CASRNet, channels: Any, weights: Path, needs_openvino: None, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    file_of(network, int8_of(weights))
+
+    def name() -> str:
+        engine = Runtimes("openvino", weights, channels, "int8").engine(network)
+        assert engine is not None
+        return engine.name
+
+    # Masks of random weights hang on the last bits.
+    monkeypatch.setattr(prepared, "try_engine", lambda engine, sample, reference: None)
+    monkeypatch.setattr(prepared, "uses_bfloat16", lambda precision: False)
+    assert name() == "openvino int8"
+    monkeypatch.setattr(prepared, "uses_bfloat16", lambda precision: True)
+    assert name() == "openvino int8+bf16"
+
+    def refuses(engine: Engine, sample: torch.Tensor, reference: bytes) -> None:
+        if engine.name == "openvino int8+bf16":
+            raise trial.RefusedError("another mask")
+
+    monkeypatch.setattr(prepared, "try_engine", refuses)
+    assert name() == "openvino int8"
+    assert "runtime 'openvino' in int8 in bfloat16 is refused: another mask" in caplog.text
+
+
 def test_fewer_bits_need_a_clear_gain() -> None:
     assert choice.fastest({"torch": 100, "openvino": 60, "openvino int8": 55}) == "openvino"
     assert choice.fastest({"torch": 100, "openvino": 60, "openvino int8": 50}) == "openvino int8"
@@ -249,8 +276,9 @@ def test_command_line(
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     done = subprocess.run([sys.executable, "-c", code, *words, str(second)], env=environment, check=False)
     assert done.returncode == 0
+    expected = "openvino int8+bf16" if machine.bfloat16_supported() else "openvino int8"
     for folder in (first, second):
-        assert json.loads((folder / "run.json").read_text())["runs"][0]["runtime"] == "openvino int8"
+        assert json.loads((folder / "run.json").read_text())["runs"][0]["runtime"] == expected
     assert (first / "angio_mask.png").read_bytes() == (second / "angio_mask.png").read_bytes()
     int8_of(weights).unlink()
     assert main([*words, str(tmp_path / "without")]) == 2
