@@ -32,10 +32,12 @@ from typing import Any
 import numpy as np
 
 from casr_net import Segmenter
+from casr_net.errors import DataError
 from casr_net.evaluation.metrics import dice
+from casr_net.files.atomic import write_atomically
 from casr_net.files.images import read_angiogram
 from casr_net.inference.runtimes.engines import OpenVINOEngine, as_onnx
-from casr_net.inference.runtimes.quantised import Quantised, write_quantised
+from casr_net.inference.runtimes.quantised import Quantised, quantised_content
 from casr_net.network.casrnet import CASRNet
 from casr_net.network.rewrite import rewritten
 from casr_net.network.weights import network_digest, sha256
@@ -47,6 +49,9 @@ logger = logging.getLogger("experiments")
 
 DROP = 0.002
 """Largest fall of the mean Dice with the masks of single precision. Our choice: the gate of a runtime."""
+
+LARGEST = 8_000_000
+"""Bytes of a file, which is in every download."""
 
 KEPT = ("^/encoder/.*", "^/bounds.*", "^/decoder[.].*/Mul.*", "^/decoder[.].*/Add.*")
 """Patterns of the operations that stay as they are, by their names in the ONNX file."""
@@ -137,8 +142,11 @@ def main() -> None:
         },
         "versions": {name: version(name) for name in ("nncf", "openvino", "torch", "onnx")},
     }  # fmt: skip
-    write_quantised(options.output, Quantised(about, model, weights))
-    logger.info("%s: %d bytes; %s", options.output, options.output.stat().st_size, json.dumps(about))
+    content = quantised_content(Quantised(about, model, weights))
+    if len(content) > LARGEST:
+        raise DataError(f"{options.output}: {len(content)} bytes; at most {LARGEST} are allowed. Nothing is written.")
+    write_atomically(options.output, lambda temporary: temporary.write_bytes(content))
+    logger.info("%s: %d bytes; %s", options.output, len(content), json.dumps(about))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,13 +18,15 @@ import torch
 
 from casr_net.cli import main
 from casr_net.errors import DataError, UsageError
-from casr_net.inference.bundle import load_parser
+from casr_net.inference.bundle import bundle_root, load_parser
+from casr_net.inference.plans.run import engine_of
 from casr_net.inference.runtimes import choice, gpu, machine, packages, prepared, quantised, trial
 from casr_net.inference.runtimes.engines import Engine, TorchEngine, as_onnx
 from casr_net.inference.runtimes.prepared import Runtimes
 from casr_net.inference.runtimes.quantised import Quantised, find_quantised, read_quantised, write_quantised
 from casr_net.network.casrnet import CASRNet
-from casr_net.network.weights import network_digest
+from casr_net.network.weights import network_digest, sha256
+from casr_net.training.precision import uses_bfloat16
 
 SIZE = 96
 
@@ -35,6 +38,8 @@ def needs_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CASR_RUNTIME")
     # These files have no 8 bits; the shipped one is tried where the processor can do them.
     monkeypatch.setattr(prepared, "vnni_supported", lambda: True)
+    # Masks of random weights hang on the last bits.
+    monkeypatch.setattr(prepared, "uses_bfloat16", lambda precision: uses_bfloat16(precision) and precision == "bf16")
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +222,6 @@ def test_what_is_not_in_8_bits_is_in_bfloat16_where_the_processor_has_it(
         assert engine is not None
         return engine.name
 
-    # Masks of random weights hang on the last bits.
     monkeypatch.setattr(prepared, "try_engine", lambda engine, sample, reference: None)
     monkeypatch.setattr(prepared, "uses_bfloat16", lambda precision: False)
     assert name() == "openvino int8"
@@ -231,6 +235,32 @@ def test_what_is_not_in_8_bits_is_in_bfloat16_where_the_processor_has_it(
     monkeypatch.setattr(prepared, "try_engine", refuses)
     assert name() == "openvino int8"
     assert "runtime 'openvino' in int8 in bfloat16 is refused: another mask" in caplog.text
+
+
+def test_plans_know_both_kinds(network: CASRNet, weights: Path, needs_openvino: None) -> None:
+    file_of(network, int8_of(weights))
+    model = read_quantised(int8_of(weights)).described
+    order: Any = SimpleNamespace(weights=str(weights))
+    for name in ("openvino int8", "openvino int8+bf16"):
+        engine = engine_of(name, model, order)
+        assert engine is not None and engine.name == name
+    assert engine_of("openvino int8", {**model, "digest": "of another"}, order) is None
+
+
+def test_the_shipped_one_is_of_the_shipped_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = bundle_root() / "models" / "model.pt"
+    path = int8_of(shipped)
+    if not path.is_file():
+        pytest.skip("no network in 8 bits is shipped")
+    assert path.stat().st_size <= 8e6
+    assert read_quantised(path).about["weights_sha256"] == sha256(shipped)
+    if "openvino" not in packages.installed_runtimes() or not machine.vnni_supported():
+        pytest.skip("it runs with OpenVINO on processors with VNNI")
+    monkeypatch.delenv("CASR_RUNTIME")
+    parser = load_parser(device_name="cpu", runtime="openvino", precision="int8")
+    network, channels = (parser.get_parsed_content(name) for name in ("network", "channels"))
+    engine = Runtimes("openvino", shipped, channels, "int8").engine(network.eval())  # tried on the sample
+    assert engine is not None and engine.name.startswith("openvino int8")
 
 
 def test_fewer_bits_need_a_clear_gain() -> None:
@@ -276,9 +306,8 @@ def test_command_line(
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     done = subprocess.run([sys.executable, "-c", code, *words, str(second)], env=environment, check=False)
     assert done.returncode == 0
-    expected = "openvino int8+bf16" if machine.bfloat16_supported() else "openvino int8"
     for folder in (first, second):
-        assert json.loads((folder / "run.json").read_text())["runs"][0]["runtime"] == expected
+        assert json.loads((folder / "run.json").read_text())["runs"][0]["runtime"] == "openvino int8"
     assert (first / "angio_mask.png").read_bytes() == (second / "angio_mask.png").read_bytes()
     int8_of(weights).unlink()
     assert main([*words, str(tmp_path / "without")]) == 2

@@ -18,7 +18,7 @@ from ...errors import DataError
 from ...files.atomic import write_atomically
 from ..bundle import bundle_root
 
-__all__ = ["ENDING", "Quantised", "find_quantised", "read_quantised", "write_quantised"]
+__all__ = ["ENDING", "Quantised", "find_quantised", "quantised_content", "read_quantised", "write_quantised"]
 
 ENDING = "_int8.zip"
 """End of the names of these files, after the stem of the weights' name."""
@@ -51,18 +51,24 @@ class Quantised:
         return {"network": self.about.get("network"), "digest": self.digest}
 
 
-def write_quantised(path: Path, quantised: Quantised) -> None:
-    """Write the file; equal content gives equal bytes.
-
-    Raises:
-        DataError: when it cannot be written.
-    """
+def quantised_content(quantised: Quantised) -> bytes:
+    """The bytes of the file; equal content gives equal bytes."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         about = json.dumps({"form": FORM, **quantised.about}, indent=1).encode()
         for name, part in (("about.json", about), ("model.xml", quantised.model), ("model.bin", quantised.weights)):
             archive.writestr(zipfile.ZipInfo(name), part, zipfile.ZIP_DEFLATED, 9)
-    write_atomically(path, lambda temporary: temporary.write_bytes(content.getvalue()))
+    return content.getvalue()
+
+
+def write_quantised(path: Path, quantised: Quantised) -> None:
+    """Write the file.
+
+    Raises:
+        DataError: when it cannot be written.
+    """
+    content = quantised_content(quantised)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def read_quantised(path: Path) -> Quantised:
