@@ -18,7 +18,8 @@ import torch
 
 from casr_net.cli import main
 from casr_net.errors import DataError, UsageError
-from casr_net.inference.bundle import bundle_root, load_parser
+from casr_net.inference.bundle import bundle_root, config_files, load_parser
+from casr_net.inference.plans.order import Order
 from casr_net.inference.plans.run import engine_of
 from casr_net.inference.runtimes import choice, gpu, machine, packages, prepared, quantised, trial
 from casr_net.inference.runtimes.engines import Engine, TorchEngine, as_onnx
@@ -245,6 +246,15 @@ def test_plans_know_both_kinds(network: CASRNet, weights: Path, needs_openvino: 
         engine = engine_of(name, model, order)
         assert engine is not None and engine.name == name
     assert engine_of("openvino int8", {**model, "digest": "of another"}, order) is None
+
+
+def test_a_new_file_makes_a_new_plan(weights: Path) -> None:
+    order = Order(config_files([]), {"weights": str(weights)})
+    before = order.key()
+    written(int8_of(weights), network="abc")
+    assert order.key() != before
+    int8_of(weights).unlink()
+    assert order.key() == before
 
 
 def test_the_shipped_one_is_of_the_shipped_weights(monkeypatch: pytest.MonkeyPatch) -> None:
