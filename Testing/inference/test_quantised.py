@@ -21,7 +21,7 @@ from casr_net.errors import DataError, UsageError
 from casr_net.inference.bundle import bundle_root, config_files, load_parser
 from casr_net.inference.plans.order import Order
 from casr_net.inference.plans.run import engine_of
-from casr_net.inference.runtimes import choice, gpu, machine, packages, prepared, quantised, trial
+from casr_net.inference.runtimes import choice, machine, packages, prepared, quantised, trial
 from casr_net.inference.runtimes.engines import Engine, TorchEngine, as_onnx
 from casr_net.inference.runtimes.prepared import Runtimes
 from casr_net.inference.runtimes.quantised import Quantised, find_quantised, read_quantised, write_quantised
@@ -322,32 +322,3 @@ def test_command_line(
     int8_of(weights).unlink()
     assert main([*words, str(tmp_path / "without")]) == 2
     assert "precision 'int8': there is none for these weights" in capsys.readouterr().err
-
-
-def test_number_format_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    device = torch.device("cuda:0")
-    monkeypatch.setattr(torch.cuda, "device", lambda device: torch.no_grad())
-    for bf16, capability, expected in (
-        (True, (9, 0), torch.bfloat16), (False, (7, 5), torch.float16), (False, (6, 1), torch.float32)
-    ):  # fmt: skip
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, bf16=bf16: bf16)
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, capability=capability: capability)
-        assert gpu.gpu_format("auto", device) == expected
-    assert gpu.gpu_format("fp32", device) == torch.float32 and gpu.gpu_format("bf16", device) == torch.bfloat16
-    with pytest.raises(UsageError, match="precision 'int8' is for the CPU, not for cuda:0; use device cpu"):
-        gpu.gpu_format("int8", device)
-
-
-def test_half_precision_that_overflows_goes_on_in_single(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Autocast of the CPU stands in for that of a GPU."""
-    monkeypatch.setattr(gpu, "gpu_format", lambda precision, device: torch.float16)
-    engine = gpu.GpuEngine("auto")
-    convolution = torch.nn.Conv2d(1, 1, 1).requires_grad_(False)
-    inputs = torch.rand(1, 1, 8, 8)
-    assert engine(inputs, convolution).dtype == torch.float32 and engine.used == "torch fp16"
-    torch.nn.init.constant_(convolution.weight, 1e6)
-    assert torch.equal(engine(inputs, convolution), convolution(inputs)) and engine.used == "torch fp32"
-    engine(inputs, convolution)
-    assert caplog.text.count("the network overflows in fp16; single precision is used") == 1

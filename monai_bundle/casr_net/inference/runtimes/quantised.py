@@ -19,7 +19,8 @@ from ...files.atomic import write_atomically
 from ..bundle import bundle_root
 
 __all__ = [
-    "ENDING", "Quantised", "find_quantised", "quantised_content", "quantised_files", "read_quantised", "write_quantised",
+    "ENDING", "Quantised", "find_quantised", "quantised_content", "quantised_files", "read_quantised",
+    "write_quantised",
 ]  # fmt: skip
 
 ENDING = "_int8.zip"
