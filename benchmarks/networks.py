@@ -171,7 +171,7 @@ def measure(rounds: int, groups: tuple[Group, ...] = GROUPS) -> dict[str, Any]:
             limit = rates["all"][rates["best"]["bf16" if way.endswith("bf16") else "fp32"]]
             entries[way] = {
                 **times[way], "ratio": round(median(times, BASE) / median(times, way), 3),
-                "gflops": round(rate, 1), "share": None if way.endswith("int8") else round(rate / limit, 3),
+                "gflops": round(rate, 1), "share": None if "int8" in way else round(rate / limit, 3),
             }  # fmt: skip
         networks[group.name] = {
             "size": group.size, "parameters": sum(value.numel() for value in network.parameters()),

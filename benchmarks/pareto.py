@@ -32,7 +32,7 @@ LABELS = {
     "input": {"light": "512", "light, input 448": "448", "light, input 384": "384"},
 }
 MARKERS = {"torch": "o", "onnx": "s", "openvino": "^"}
-GREYS = {"fp32": "#ffffff", "bf16": "#9a9a9a", "int8": "#000000"}
+GREYS = {"fp32": "#ffffff", "bf16": "#9a9a9a", "int8": "#000000", "int8+bf16": "#4a4a4a"}
 
 
 def collect(networks: dict[str, Any], results: Path) -> dict[str, Any]:

@@ -7,8 +7,9 @@ Dice and clDice are those of fold 0, which the weights must not have seen (else 
 of the stenoses of ARCADE's val split, which is in no training. A runtime is offered when it changes mean Dice and mean
 clDice by at most 0.2 points, and the crossing rate by at most 0.5. Intervals are of the bootstrap: over patients, for
 stenoses over images. What is in the cache is not computed again, and counts too: of runtimes that compute the same a
-few images may do (``--count``, ``--stenoses``), as ``values`` tells. "openvino int8" is a file of
-``experiments/quantise.py``. With ONEDNN_MAX_CPU_ISA=AVX2 torch and OpenVINO compute as on a processor with no more.
+few images may do (``--count``, ``--stenoses``), as ``values`` tells. Those in 8 bits are of a
+file of ``experiments/quantise.py``. With ONEDNN_MAX_CPU_ISA=AVX2 torch and OpenVINO compute as on a processor with no
+more.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from casr_net.evaluation.usage import append_line, read_lines
 from casr_net.files.images import read_angiogram
 from casr_net.files.masks import read_mask
 from casr_net.inference.runtimes.engines import Engine, OpenVINOEngine
-from casr_net.inference.runtimes.machine import machine
+from casr_net.inference.runtimes.machine import bfloat16_supported, machine
 from casr_net.inference.runtimes.packages import RUNTIMES, installed_runtimes, runtime_versions
 from casr_net.inference.runtimes.prepared import Runtimes
 from casr_net.inference.runtimes.quantised import read_quantised
@@ -50,7 +51,7 @@ logger = logging.getLogger("experiments")
 GATES = {"dice": 0.2, "cldice": 0.2, "crossing_rate": 0.5}
 """Largest change of the mean, in points."""
 
-BASE, INT8 = "torch fp32", "openvino int8"
+BASE = "torch fp32"
 VARIANTS = {
     BASE: ("torch", "fp32"),
     "torch bf16": ("torch", "bf16"),
@@ -58,6 +59,8 @@ VARIANTS = {
     "openvino fp32": ("openvino", "fp32"),
     "openvino bf16": ("openvino", "bf16"),
 }
+INT8 = {"openvino int8": False, "openvino int8+bf16": True}
+"""Networks in 8 bits, and whether what is not in 8 bits is in bfloat16."""
 
 Masks = Iterator[tuple[str, np.ndarray]]
 
@@ -73,7 +76,9 @@ def engines_of(options: argparse.Namespace, segmenter: Segmenter) -> dict[str, E
     if options.int8:
         quantised = read_quantised(options.int8)
         assert quantised.about["network"] == network_digest(segmenter.network), "8 bits of other weights"
-        found[INT8] = OpenVINOEngine(quantised.model, weights=quantised.weights)
+        for name, bfloat16 in INT8.items():
+            if not bfloat16 or bfloat16_supported():
+                found[name] = OpenVINOEngine(quantised.model, bfloat16, quantised.weights)
     return found
 
 
@@ -100,7 +105,7 @@ def measured(
             append_line(path, rows[name, runtime])
         if number % 10 == 0:
             logger.info("%s: %d of %d images", path.stem, number, len(images))
-    order = [*VARIANTS, INT8]
+    order = [*VARIANTS, *INT8]
     return sorted(rows.values(), key=lambda row: (row["name"], order.index(row["runtime"])))
 
 
@@ -140,7 +145,7 @@ def main() -> None:
     parser.add_argument("--config", action="append", default=[])
     parser.add_argument("--count", type=int, help="images of each data set (all)")
     parser.add_argument("--stenoses", type=int, help="images of ARCADE (all)")
-    parser.add_argument("--only", nargs="*", help=f"runtimes, beside {BASE} and {INT8}")
+    parser.add_argument("--only", nargs="*", help=f"runtimes, beside {BASE} and those in 8 bits")
     parser.add_argument("--seen", action="store_true", help="the weights have seen fold 0 in training")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -31,16 +31,21 @@ def accuracy(result: dict[str, Any], speed: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def times(entry: dict[str, Any]) -> str:
+    low, high = entry["quartiles"]
+    return f"{entry['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
 def sets(result: dict[str, Any]) -> str:
     names = list(dict.fromkeys(name for entry in result["sets"].values() for name in entry))
     lines = [f"| limited to | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for limit, entry in result["sets"].items():
-        cells = (f"{entry[name]['ratio']:.2f}" if name in entry else "-" for name in names)
+        cells = (times(entry[name]) if name in entry else "-" for name in names)
         lines.append(f"| {limit} | {' | '.join(cells)} |")
     lines.append("")
     lines.append(
         f"Speed of the network alone as multiples of torch eager under the same limit, in processor time of one "
-        f"thread; medians of {result['rounds']} frames of 512 x 512 in turns, "
+        f"thread; median and quartiles of {result['rounds']} frames of 512 x 512 in turns, "
         f"{result['machine']['processor']}; {result['note']}."
     )
     return "\n".join(lines)

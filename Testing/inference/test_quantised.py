@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,13 +18,16 @@ import torch
 
 from casr_net.cli import main
 from casr_net.errors import DataError, UsageError
-from casr_net.inference.bundle import load_parser
-from casr_net.inference.runtimes import choice, gpu, machine, packages, prepared, quantised
-from casr_net.inference.runtimes.engines import TorchEngine, as_onnx
+from casr_net.inference.bundle import bundle_root, config_files, load_parser
+from casr_net.inference.plans.order import Order
+from casr_net.inference.plans.run import engine_of
+from casr_net.inference.runtimes import choice, machine, packages, prepared, quantised, trial
+from casr_net.inference.runtimes.engines import Engine, TorchEngine, as_onnx
 from casr_net.inference.runtimes.prepared import Runtimes
 from casr_net.inference.runtimes.quantised import Quantised, find_quantised, read_quantised, write_quantised
 from casr_net.network.casrnet import CASRNet
-from casr_net.network.weights import network_digest
+from casr_net.network.weights import network_digest, sha256
+from casr_net.training.precision import uses_bfloat16
 
 SIZE = 96
 
@@ -35,6 +39,8 @@ def needs_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CASR_RUNTIME")
     # These files have no 8 bits; the shipped one is tried where the processor can do them.
     monkeypatch.setattr(prepared, "vnni_supported", lambda: True)
+    # Masks of random weights hang on the last bits.
+    monkeypatch.setattr(prepared, "uses_bfloat16", lambda precision: uses_bfloat16(precision) and precision == "bf16")
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +212,67 @@ def test_8_bits_are_chosen_where_they_are_clearly_faster(
     assert engine is not None and engine.name == "openvino fp32"
 
 
+def test_what_is_not_in_8_bits_is_in_bfloat16_where_the_processor_has_it(
+    network: CASRNet, channels: Any, weights: Path, needs_openvino: None, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    file_of(network, int8_of(weights))
+
+    def name() -> str:
+        engine = Runtimes("openvino", weights, channels, "int8").engine(network)
+        assert engine is not None
+        return engine.name
+
+    monkeypatch.setattr(prepared, "try_engine", lambda engine, sample, reference: None)
+    monkeypatch.setattr(prepared, "uses_bfloat16", lambda precision: False)
+    assert name() == "openvino int8"
+    monkeypatch.setattr(prepared, "uses_bfloat16", lambda precision: True)
+    assert name() == "openvino int8+bf16"
+
+    def refuses(engine: Engine, sample: torch.Tensor, reference: bytes) -> None:
+        if engine.name == "openvino int8+bf16":
+            raise trial.RefusedError("another mask")
+
+    monkeypatch.setattr(prepared, "try_engine", refuses)
+    assert name() == "openvino int8"
+    assert "runtime 'openvino' in int8 in bfloat16 is refused: another mask" in caplog.text
+
+
+def test_plans_know_both_kinds(network: CASRNet, weights: Path, needs_openvino: None) -> None:
+    file_of(network, int8_of(weights))
+    model = read_quantised(int8_of(weights)).described
+    order: Any = SimpleNamespace(weights=str(weights))
+    for name in ("openvino int8", "openvino int8+bf16"):
+        engine = engine_of(name, model, order)
+        assert engine is not None and engine.name == name
+    assert engine_of("openvino int8", {**model, "digest": "of another"}, order) is None
+
+
+def test_a_new_file_makes_a_new_plan(weights: Path) -> None:
+    order = Order(config_files([]), {"weights": str(weights)})
+    before = order.key()
+    written(int8_of(weights), network="abc")
+    assert order.key() != before
+    int8_of(weights).unlink()
+    assert order.key() == before
+
+
+def test_the_shipped_one_is_of_the_shipped_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = bundle_root() / "models" / "model.pt"
+    path = int8_of(shipped)
+    if not path.is_file():
+        pytest.skip("no network in 8 bits is shipped")
+    assert path.stat().st_size <= 8e6
+    assert read_quantised(path).about["weights_sha256"] == sha256(shipped)
+    if "openvino" not in packages.installed_runtimes() or not machine.vnni_supported():
+        pytest.skip("it runs with OpenVINO on processors with VNNI")
+    monkeypatch.delenv("CASR_RUNTIME")
+    parser = load_parser(device_name="cpu", runtime="openvino", precision="int8")
+    network, channels = (parser.get_parsed_content(name) for name in ("network", "channels"))
+    engine = Runtimes("openvino", shipped, channels, "int8").engine(network.eval())  # tried on the sample
+    assert engine is not None and engine.name.startswith("openvino int8")
+
+
 def test_fewer_bits_need_a_clear_gain() -> None:
     assert choice.fastest({"torch": 100, "openvino": 60, "openvino int8": 55}) == "openvino"
     assert choice.fastest({"torch": 100, "openvino": 60, "openvino int8": 50}) == "openvino int8"
@@ -255,32 +322,3 @@ def test_command_line(
     int8_of(weights).unlink()
     assert main([*words, str(tmp_path / "without")]) == 2
     assert "precision 'int8': there is none for these weights" in capsys.readouterr().err
-
-
-def test_number_format_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    device = torch.device("cuda:0")
-    monkeypatch.setattr(torch.cuda, "device", lambda device: torch.no_grad())
-    for bf16, capability, expected in (
-        (True, (9, 0), torch.bfloat16), (False, (7, 5), torch.float16), (False, (6, 1), torch.float32)
-    ):  # fmt: skip
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, bf16=bf16: bf16)
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, capability=capability: capability)
-        assert gpu.gpu_format("auto", device) == expected
-    assert gpu.gpu_format("fp32", device) == torch.float32 and gpu.gpu_format("bf16", device) == torch.bfloat16
-    with pytest.raises(UsageError, match="precision 'int8' is for the CPU, not for cuda:0; use device cpu"):
-        gpu.gpu_format("int8", device)
-
-
-def test_half_precision_that_overflows_goes_on_in_single(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Autocast of the CPU stands in for that of a GPU."""
-    monkeypatch.setattr(gpu, "gpu_format", lambda precision, device: torch.float16)
-    engine = gpu.GpuEngine("auto")
-    convolution = torch.nn.Conv2d(1, 1, 1).requires_grad_(False)
-    inputs = torch.rand(1, 1, 8, 8)
-    assert engine(inputs, convolution).dtype == torch.float32 and engine.used == "torch fp16"
-    torch.nn.init.constant_(convolution.weight, 1e6)
-    assert torch.equal(engine(inputs, convolution), convolution(inputs)) and engine.used == "torch fp32"
-    engine(inputs, convolution)
-    assert caplog.text.count("the network overflows in fp16; single precision is used") == 1

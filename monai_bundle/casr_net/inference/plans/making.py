@@ -68,7 +68,7 @@ def _plan(order: Order, parser: Any) -> Plan | None:
     if order.weights != str(build(parser, "weights")):
         return None
     engine, given = inferer.used, inferer.store.given
-    kind = "int8" if engine.endswith(" int8") else "onnx"
+    kind = "int8" if " int8" in engine else "onnx"
     if not engine or engine.startswith("torch") or kind not in given:
         return None
     preparing = list(_flat(evaluator.dataset.transform))

@@ -17,6 +17,7 @@ from ..bundle import bundle_root
 from ..provenance import package_versions
 from ..runtimes.machine import processor
 from ..runtimes.packages import RUNTIMES, runtime_versions
+from ..runtimes.quantised import quantised_files
 from ..runtimes.store import Store, store_folder
 from ..settings import SETTINGS
 
@@ -88,13 +89,14 @@ class Order:
         """All that its plan hangs on.
 
         Raises:
-            OSError: when the weights cannot be read.
+            OSError: when the weights, or a network in 8 bits, cannot be read.
         """
         assert self.weights is not None
         return {
             "form": FORM,
             "configurations": [_digest(content) for content in self._contents],
             "weights": [self.weights, sha256(self.weights)],
+            "int8": [sha256(path) for path in quantised_files(self.weights)],
             "asked": {name: self.asked[name] for name in DECIDING if name in self.asked},
             "variables": {name: os.environ.get(name) for name in VARIABLES},
             "versions": {**package_versions(), **runtime_versions(list(RUNTIMES))},

@@ -132,12 +132,12 @@ def _prepared(order: Order) -> tuple[Plan, OnnxEngine | OpenVINOEngine, Order] |
 def engine_of(name: str, model: dict[str, Any], order: Order) -> OnnxEngine | OpenVINOEngine | None:
     """The engine of a name, with a converted network that is kept, or one in 8 bits; None where it is not there, or
     torch is needed."""
-    if name == "openvino int8":
+    runtime, _, number_format = name.partition(" ")
+    if runtime == "openvino" and number_format in ("int8", "int8+bf16"):
         quantised = find_quantised(model["network"], order.weights)
         if quantised is None or quantised.described != model:
             return None
-        return OpenVINOEngine(quantised.model, weights=quantised.weights)
-    runtime, _, number_format = name.partition(" ")
+        return OpenVINOEngine(quantised.model, number_format == "int8+bf16", quantised.weights)
     if runtime not in ("onnx", "openvino") or number_format not in ("fp32", "bf16"):
         return None
     content = order.store.kept("onnx", model)

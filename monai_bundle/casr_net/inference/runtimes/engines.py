@@ -35,7 +35,8 @@ class Engine(Protocol):
     """A network in a runtime. May be called by several threads at once.
 
     Attributes:
-        name: of runtime and number format, such as "openvino bf16".
+        name: of runtime and number format, such as "openvino bf16"; "int8+bf16" is 8 bits with bfloat16 where they are
+            not used.
     """
 
     name: str
@@ -119,7 +120,10 @@ class OpenVINOEngine:
     """
 
     def __init__(self, model: bytes, bfloat16: bool = False, weights: bytes = b"") -> None:
-        self.name = f"openvino {'int8' if weights else 'bf16' if bfloat16 else 'fp32'}"
+        numbers = "bf16" if bfloat16 else "fp32"
+        if weights:
+            numbers = "int8+bf16" if bfloat16 else "int8"
+        self.name = f"openvino {numbers}"
         runtime = runtime_package("openvino", "openvino")
         self._core = runtime.Core()
         self._model = self._core.read_model(model, weights)

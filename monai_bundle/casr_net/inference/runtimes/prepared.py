@@ -125,9 +125,11 @@ class _Preparation:
     ) -> None:
         self.network, self.store, self.channels, self.precision = network, store, channels, precision
         self.about = {"network": network_digest(network), "casr-net": __version__, "rewriting": REWRITING}
-        # Where bfloat16 was not asked for, single precision stands in for one that is refused.
-        bfloat16 = precision != "int8" and uses_bfloat16(precision)
-        self.formats = [True, False] if bfloat16 and precision == "auto" else [bfloat16]
+        # Where bfloat16 was not asked for, single precision stands in for one that is refused. What is not in 8 bits
+        # of a network in 8 bits is in one of the two.
+        open_choice = precision in ("auto", "int8")
+        bfloat16 = uses_bfloat16("auto" if open_choice else precision)
+        self.formats = [True, False] if bfloat16 and open_choice else [bfloat16]
         self.quantised = self._quantised(weights)
         self._sample: torch.Tensor | None = None
         self._fast: nn.Module | None = None
@@ -213,10 +215,6 @@ class _Preparation:
 
     def _tried(self, name: str) -> Engine:
         """The engine of a runtime, in the first number format that passes the trial."""
-        if name.endswith(INT8):
-            engine = _converted(self._in_int8)
-            try_engine(engine, self.sample, self.reference)
-            return engine
         refusal = RefusedError("no number format is allowed")
         for bfloat16 in self.formats:
             try:
@@ -233,6 +231,8 @@ class _Preparation:
     def _built(self, runtime: str, bfloat16: bool) -> Engine:
         if runtime == "torch":
             return TorchEngine(self.fast, bfloat16)
+        if runtime.endswith(INT8):
+            return _converted(lambda: self._in_int8(bfloat16))
         return _converted(lambda: self._of_onnx(runtime, bfloat16))
 
     def _of_onnx(self, runtime: str, bfloat16: bool) -> Engine:
@@ -240,10 +240,10 @@ class _Preparation:
         model = self.store.get("onnx", about, lambda: as_onnx(self.fast, self.sample.shape[1]))
         return OnnxEngine(model) if runtime == "onnx" else OpenVINOEngine(model, bfloat16)
 
-    def _in_int8(self) -> Engine:
+    def _in_int8(self, bfloat16: bool) -> Engine:
         assert self.quantised is not None
         self.store.given["int8"] = self.quantised.described
-        return OpenVINOEngine(self.quantised.model, weights=self.quantised.weights)
+        return OpenVINOEngine(self.quantised.model, bfloat16, self.quantised.weights)
 
     @property
     def fast(self) -> nn.Module:

@@ -18,7 +18,10 @@ from ...errors import DataError
 from ...files.atomic import write_atomically
 from ..bundle import bundle_root
 
-__all__ = ["ENDING", "Quantised", "find_quantised", "read_quantised", "write_quantised"]
+__all__ = [
+    "ENDING", "Quantised", "find_quantised", "quantised_content", "quantised_files", "read_quantised",
+    "write_quantised",
+]  # fmt: skip
 
 ENDING = "_int8.zip"
 """End of the names of these files, after the stem of the weights' name."""
@@ -51,18 +54,24 @@ class Quantised:
         return {"network": self.about.get("network"), "digest": self.digest}
 
 
-def write_quantised(path: Path, quantised: Quantised) -> None:
-    """Write the file; equal content gives equal bytes.
-
-    Raises:
-        DataError: when it cannot be written.
-    """
+def quantised_content(quantised: Quantised) -> bytes:
+    """The bytes of the file; equal content gives equal bytes."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         about = json.dumps({"form": FORM, **quantised.about}, indent=1).encode()
         for name, part in (("about.json", about), ("model.xml", quantised.model), ("model.bin", quantised.weights)):
             archive.writestr(zipfile.ZipInfo(name), part, zipfile.ZIP_DEFLATED, 9)
-    write_atomically(path, lambda temporary: temporary.write_bytes(content.getvalue()))
+    return content.getvalue()
+
+
+def write_quantised(path: Path, quantised: Quantised) -> None:
+    """Write the file.
+
+    Raises:
+        DataError: when it cannot be written.
+    """
+    content = quantised_content(quantised)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def read_quantised(path: Path) -> Quantised:
@@ -83,6 +92,13 @@ def read_quantised(path: Path) -> Quantised:
     raise DataError(f"{path}: a network in 8 bits of form {about['form']!r}; this version reads {FORM}.")
 
 
+def quantised_files(weights: str | Path | None) -> list[Path]:
+    """The files that may be of a file of weights, in the order in which they are looked at."""
+    folders = [Path(weights).resolve().parent] if weights is not None else []
+    folders = list(dict.fromkeys([*folders, bundle_root() / "models"]))
+    return [path for folder in folders for path in sorted(folder.glob(f"*{ENDING}"))]
+
+
 def find_quantised(network: str, weights: str | Path | None) -> Quantised | None:
     """The network in 8 bits of these weights: beside them, or in the bundle.
 
@@ -96,17 +112,15 @@ def find_quantised(network: str, weights: str | Path | None) -> Quantised | None
     Raises:
         DataError: when there is none, and one of the files that might have been it cannot be read.
     """
-    folders = [Path(weights).resolve().parent] if weights is not None else []
     problem: DataError | None = None
-    for folder in dict.fromkeys([*folders, bundle_root() / "models"]):
-        for path in sorted(folder.glob(f"*{ENDING}")):
-            try:
-                found = read_quantised(path)
-            except DataError as error:
-                problem = error
-                continue
-            if found.about.get("network") == network:
-                return found
+    for path in quantised_files(weights):
+        try:
+            found = read_quantised(path)
+        except DataError as error:
+            problem = error
+            continue
+        if found.about.get("network") == network:
+            return found
     if problem is not None:
         raise problem
     return None
