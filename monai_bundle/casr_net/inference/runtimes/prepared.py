@@ -271,6 +271,7 @@ class _Preparation:
             self._reference = self.store.get(
                 "sample", about, lambda: packed_mask(TorchEngine(self.network)(self.sample))
             )
+            return_memory()  # torch took more for it than another runtime needs
         return self._reference
 
 
