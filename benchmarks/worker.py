@@ -11,6 +11,7 @@ neither.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -81,9 +82,9 @@ def case(side: int, count: int, runtime: str, rounds: int, folder: Path) -> dict
         write_cine(cine, side, frames_of_it)
         pixels = np.stack(list(frames(side, frames_of_it)))
         works |= {
-            f"casr segment, {name}": lambda cine=cine: segmented(cine, runtime),
-            f"worker, {name}": lambda cine=cine, pixels=pixels: worked(cine, pixels, runtime, True),
-            f"worker without the file, {name}": lambda cine=cine, pixels=pixels: worked(cine, pixels, runtime, False),
+            f"casr segment, {name}": functools.partial(segmented, cine, runtime),
+            f"worker, {name}": functools.partial(worked, cine, pixels, runtime, True),
+            f"worker without the file, {name}": functools.partial(worked, cine, pixels, runtime, False),
         }
     for name in works:
         if name.endswith("short"):

@@ -193,8 +193,10 @@ def array_frames(frames: np.ndarray) -> FrameSource:
     Raises:
         DataError: when the file has become shorter.
     """
-    whole = isinstance(frames, np.memmap) and isinstance(frames.base, mmap.mmap)  # a part does not tell its place
-    if not whole or not isinstance(frames.filename, (str, Path)) or not frames.size:
+    # A part of one does not tell its place.
+    if not isinstance(frames, np.memmap) or not isinstance(frames.base, mmap.mmap) or not frames.size:
+        return ArrayFrames(frames.transpose(2, 1, 0)[None])
+    if not isinstance(frames.filename, (str, Path)):
         return ArrayFrames(frames.transpose(2, 1, 0)[None])
     ordered = frames.flags.c_contiguous
     shape = frames.shape if ordered else frames.shape[::-1]

@@ -35,7 +35,7 @@ class Stack(Mapping[int, np.ndarray]):
         self._waiting = set(self._places)
         shape = (len(self._places), size[1], size[0])
         if np.prod(shape) * np.dtype(dtype).itemsize <= STACK_IN_MEMORY:
-            self.masks = np.zeros(shape, dtype)
+            self.masks: np.ndarray = np.zeros(shape, dtype)
         else:
             with tempfile.TemporaryFile(prefix="casr-") as file:  # goes with the array
                 self.masks = np.memmap(file, dtype, "w+", shape=shape)
