@@ -193,10 +193,9 @@ def array_frames(frames: np.ndarray) -> FrameSource:
     Raises:
         DataError: when the file has become shorter.
     """
-    # A part of one does not tell its place.
-    if not isinstance(frames, np.memmap) or not isinstance(frames.base, mmap.mmap) or not frames.size:
-        return ArrayFrames(frames.transpose(2, 1, 0)[None])
-    if not isinstance(frames.filename, (str, Path)):
+    base: object = frames.base  # of a part of one another array: it does not tell its place
+    mapped = isinstance(base, mmap.mmap) and frames.size > 0
+    if not mapped or not isinstance(frames, np.memmap) or not isinstance(frames.filename, (str, Path)):
         return ArrayFrames(frames.transpose(2, 1, 0)[None])
     ordered = frames.flags.c_contiguous
     shape = frames.shape if ordered else frames.shape[::-1]
