@@ -4,8 +4,10 @@
 
 Each case is a run of the command line of its own over a synthetic cine that is written first: what the process holds at
 most (``ru_maxrss`` of the child, libraries included), without a GPU, in its second run with these settings; "libraries
-and network" imports torch and MONAI, which that needs no more with some runtimes. Cases of an earlier run with the same
-result file are kept, those that are run again replaced; ``--table`` writes the table between the marks of that file.
+and network" imports torch and MONAI, which that needs no more with some runtimes. With ``--first`` it is the first run,
+with a copy of the weights beside which nothing is kept yet: networks are converted, tried and measured in it. Cases of
+an earlier run with the same result file are kept, those that are run again replaced; ``--table`` writes the table
+between the marks of that file.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +30,7 @@ import pydicom
 import tifffile
 from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage, generate_uid
 
+from casr_net.inference.bundle import bundle_root
 from casr_net.inference.runtimes.machine import machine
 from casr_net.inference.runtimes.packages import RUNTIMES, installed_runtimes, runtime_versions
 from casr_net.synthetic.angiogram import make_angiogram
@@ -95,7 +99,7 @@ def peak(command: list[str]) -> tuple[float, float]:
     return round(kib * (1024 if sys.platform != "darwin" else 1) / 1e6, 1), round(time.perf_counter() - mark, 1)
 
 
-def run(runtime: str, case: tuple[int, int, str, str, tuple[str, ...]], folder: Path) -> dict[str, Any]:
+def run(runtime: str, case: tuple[int, int, str, str, tuple[str, ...]], folder: Path, first: bool) -> dict[str, Any]:
     side, count, kind, form, options = case
     cine = folder / f"cine_{side}_{count}.{kind}"
     if not cine.exists():
@@ -104,16 +108,21 @@ def run(runtime: str, case: tuple[int, int, str, str, tuple[str, ...]], folder: 
         write_cine(cine, side, count)
     begin = [sys.executable, "-m", "casr_net.cli", "segment"]
     end = ["-f", form, "-d", "cpu", "-q", "--runtime", runtime, *options]
-    small = folder / f"small.{kind}"
-    write_cine(small, 512, 1)
-    with tempfile.TemporaryDirectory(dir=folder) as out:
-        peak([*begin, str(small), "-o", out, *end])  # what the first run with these settings prepares
+    if first:
+        fresh = Path(tempfile.mkdtemp(dir=folder))  # what is kept is kept beside the weights
+        end += ["--weights", str(shutil.copy(bundle_root() / "models" / "model.pt", fresh))]
+    else:
+        small = folder / f"small.{kind}"
+        write_cine(small, 512, 1)
+        with tempfile.TemporaryDirectory(dir=folder) as out:
+            peak([*begin, str(small), "-o", out, *end])  # what the first run with these settings prepares
     with tempfile.TemporaryDirectory(dir=folder) as out:
         megabytes, seconds = peak([*begin, str(cine), "-o", out, *end])
         written = sum(1 for path in Path(out).iterdir() if path.name != "run.json")
     return {
-        "runtime": runtime, "side": side, "frames": count, "input": kind, "format": form, "options": list(options),
-        "peak_mb": megabytes, "seconds": seconds, "files": written,
+        "runtime": runtime, "first": first, "side": side, "frames": count, "input": kind, "format": form,
+        "options": list(options), "peak_mb": megabytes, "seconds": seconds, "files": written,
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
     }  # fmt: skip
 
 
@@ -125,8 +134,8 @@ def start(runtime: str) -> dict[str, Any]:
     )
     megabytes, seconds = peak([sys.executable, "-c", code])
     return {
-        "runtime": runtime, "side": 0, "frames": 0, "input": "", "format": "", "options": [], "peak_mb": megabytes,
-        "seconds": seconds, "files": 0,
+        "runtime": runtime, "first": False, "side": 0, "frames": 0, "input": "", "format": "", "options": [],
+        "peak_mb": megabytes, "seconds": seconds, "files": 0, "threads": os.environ.get("OMP_NUM_THREADS", ""),
     }  # fmt: skip
 
 
@@ -138,18 +147,23 @@ def name(entry: dict[str, Any]) -> str:
     return ", ".join([what, *(option.lstrip("-") for option in entry["options"])])
 
 
+def column(entry: dict[str, Any]) -> str:
+    runtime = str(entry["runtime"])
+    return f"{runtime}, first run" if entry.get("first") else runtime
+
+
 def table(result: dict[str, Any]) -> str:
-    runtimes = list(dict.fromkeys(entry["runtime"] for entry in result["cases"]))
-    rows: dict[str, dict[str, float]] = {}
-    for entry in result["cases"]:
-        rows.setdefault(name(entry), {})[entry["runtime"]] = entry["peak_mb"]
+    runtimes = list(dict.fromkeys(column(entry) for entry in result["cases"]))
+    rows: dict[str, dict[str, str]] = {}
+    for entry in sorted(result["cases"], key=lambda entry: (entry["side"], entry["frames"])):
+        alone = "*" if entry["threads"] == "1" else ""
+        rows.setdefault(name(entry), {})[column(entry)] = f"{entry['peak_mb']:.0f}{alone}"
     lines = [f"| peak memory, MB | {' | '.join(runtimes)} |", "|---" * (len(runtimes) + 1) + "|"]
     lines += [
-        f"| {row} | {' | '.join(f'{values[runtime]:.0f}' if runtime in values else '' for runtime in runtimes)} |"
-        for row, values in rows.items()
+        f"| {row} | {' | '.join(values.get(runtime, '') for runtime in runtimes)} |" for row, values in rows.items()
     ]
     about = result["machine"]
-    lines += ["", f"`casr segment` on the CPU, {about['threads']} thread(s), {about['processor']}; MB of 10^6 bytes."]
+    lines += ["", f"`casr segment` on the CPU, {about['processor']}; MB of 10^6 bytes; * with one thread, else two."]
     return "\n".join(lines)
 
 
@@ -158,13 +172,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--only", default="", help="cases whose name, as in the table, holds this")
     parser.add_argument("--runtimes", nargs="+", default=["openvino", "torch"])
+    parser.add_argument("--first", action="store_true", help="the first run, in which networks are converted")
     parser.add_argument("--table", type=Path, help=f"text file with lines {MARK} and {END}")
     options = parser.parse_args()
     found: list[dict[str, Any]] = []
     if options.output.exists():
         found = json.loads(options.output.read_text(encoding="utf-8"))["cases"]
     for runtime in options.runtimes:
-        todo: list[Any] = [None, *CASES]
+        todo: list[Any] = [*CASES] if options.first else [None, *CASES]
         with tempfile.TemporaryDirectory() as folder:
             for case in todo:
                 blank = (
@@ -174,9 +189,9 @@ def main() -> None:
                 )
                 if options.only not in name(blank):
                     continue
-                entry = start(runtime) if case is None else run(runtime, case, Path(folder))
-                known = {(old["runtime"], name(old)): place for place, old in enumerate(found)}
-                place = known.get((entry["runtime"], name(entry)))
+                entry = start(runtime) if case is None else run(runtime, case, Path(folder), options.first)
+                known = {(column(old), name(old)): place for place, old in enumerate(found)}
+                place = known.get((column(entry), name(entry)))
                 if place is None:
                     found.append(entry)
                 else:
@@ -184,7 +199,6 @@ def main() -> None:
                 print(f"{runtime}: {name(entry)}: {entry['peak_mb']} MB, {entry['seconds']} s", flush=True)
                 result = {
                     "what": __doc__.splitlines()[0], "machine": machine(), "platform": platform.platform(),
-                    "threads": os.environ.get("OMP_NUM_THREADS", ""),
                     "versions": runtime_versions([each for each in RUNTIMES if each in installed_runtimes()]),
                     "cases": found,
                 }  # fmt: skip

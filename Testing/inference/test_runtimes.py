@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -296,3 +297,31 @@ def test_command_line_and_overlay(
         assert run["runtime"] == (f"{runtime} fp32" if number else "torch fp32")
     for mask in masks[1:]:
         assert np.mean(mask != masks[0]) < 0.002
+
+
+def test_first_inference_of_openvino_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads at once in it wait for each other for ever, now and then (seen with OpenVINO 2026.4.1)."""
+    from casr_net.inference.runtimes import engines
+
+    at_work, most, together = [], [], threading.Barrier(2, timeout=60)
+
+    class Request:
+        def infer(self, inputs: Any, share_inputs: bool) -> Any:
+            at_work.append(1)
+            most.append(len(at_work))
+            if len(most) > 1:
+                together.wait()  # those behind the first are not kept from each other
+            else:
+                time.sleep(0.2)
+            at_work.pop()
+            return [inputs[0]]
+
+    engine = object.__new__(engines.OpenVINOEngine)
+    monkeypatch.setattr(engines, "_begun", threading.Event())
+    monkeypatch.setattr(engine, "_request", lambda shape: Request())
+    threads = [threading.Thread(target=engine.run, args=(np.ones(3),), daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert most[:2] == [1, 1] and len(most) == 3 and engines._begun.is_set() and not at_work

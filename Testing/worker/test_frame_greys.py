@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from casr_net.errors import DataError
+from casr_net.files.frames import ArrayFrames, PlainFrames, array_frames
 from casr_net.files.images import Angiogram, read_angiogram
 from casr_net.inference.frame_greys import FrameGreys, same_picture
 from casr_net.inference.frame_jobs import FrameJob
@@ -176,3 +177,20 @@ def test_same_picture_of_colors(angiogram: np.ndarray) -> None:
     assert same_picture(grey, color) and same_picture(angiogram.T, angiogram.T[None])
     assert not same_picture(angiogram, angiogram.T[None]), "turned by 90 degrees"
     assert not same_picture(grey, np.zeros_like(color)) and not same_picture(np.full_like(grey, 3), color)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">i2", "<f4"])
+def test_frames_of_a_mapped_file_are_read_one_by_one(
+    angiogram: np.ndarray, tmp_path: Path, order: Any, dtype: str
+) -> None:
+    frames = np.stack([angiogram, angiogram[::-1], angiogram // 2])[:, :, :-10].astype(dtype)
+    np.save(tmp_path / "frames.npy", np.asarray(frames, order=order))
+    mapped = np.load(tmp_path / "frames.npy", mmap_mode="r")
+    assert isinstance(array_frames(mapped), PlainFrames) and isinstance(array_frames(mapped[1:]), ArrayFrames)
+    for array, wanted in ((mapped, frames), (mapped[1:], frames[1:])):
+        opened, whole = Angiogram.from_array(array), Angiogram.from_array(wanted)
+        assert (opened.size, opened.frames, opened.dtype) == (whole.size, whole.frames, whole.dtype)
+        for index in range(opened.frames):
+            assert np.array_equal(opened.stored(index), whole.stored(index))
+            assert np.array_equal(opened.grey(index), whole.grey(index))

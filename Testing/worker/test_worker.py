@@ -362,3 +362,24 @@ def test_all_frames_of_a_job_have_one_intensity_range(
         assert np.allclose(np.load(folder / f"probability_{index:05d}.npy"), wanted.probability[index], atol=1e-6)
     alone = segmenter.frame(frames[1])
     assert not np.allclose(alone.probability, wanted.probability[1], atol=1e-3), "the frame alone has another range"
+
+
+def test_several_frames_at_once_keep_their_order_and_their_errors(
+    recorder: Recorder, segmenter: Segmenter, angiogram: np.ndarray, tmp_path: Path
+) -> None:
+    from casr_net.inference.threads import Shares, sharing
+
+    frames = np.stack([np.roll(angiogram, 5 * index, axis=1) for index in range(9)])
+    frames[4] = 80  # constant: fails when it is decoded
+    folder = make_job(tmp_path / "job", frames, indices=list(range(20, 29)), device="cpu")
+    with sharing(Shares(3, requests=3)):
+        recorder.worker.segment(folder)
+    messages = recorder.events("frame")
+    assert [message["index"] for message in messages] == list(range(20, 29))
+    assert [message["index"] for message in messages if "error" in message] == [24]
+    assert recorder.events("done")[0]["failed"] == 1
+    with sharing(Shares(1)):
+        recorder.worker.segment(make_job(tmp_path / "alone", frames, indices=list(range(20, 29)), device="cpu"))
+    for index in sorted({*range(20, 29)} - {24}):
+        together, alone = (np.load(tmp_path / name / f"mask_{index:05d}.npy") for name in ("job", "alone"))
+        assert np.array_equal(together, alone)

@@ -260,7 +260,9 @@ def _channel() -> TextIO:
 def main(arguments: list[str] | None = None) -> int:
     """Run as a process; returns the exit code."""
     from .inference.parent import watch_parent
+    from .inference.runtimes.buffers import share_memory
 
+    share_memory()
     watch_parent(lambda: os._exit(3))
     arguments = sys.argv[1:] if arguments is None else arguments
     channel = _channel()

@@ -88,6 +88,9 @@ def run(options: argparse.Namespace) -> int:
             raise type(error)(str(error).replace(options.mask, "--mask")) from None
     elif any(file.error is None for file in files):
         logging.getLogger("casr_net").info("Loading the network ...")
+        from ..inference.runtimes.buffers import share_memory
+
+        share_memory()
         from ..inference.segmenter import Segmenter
 
         more = {"weights": options.weights} if options.weights else {}

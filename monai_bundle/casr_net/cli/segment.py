@@ -80,6 +80,9 @@ def run(options: argparse.Namespace) -> int:
     if _nothing_is_there(options.input):
         return 1
     logging.getLogger("casr_net").info("Loading the network ...")
+    from ..inference.runtimes.buffers import share_memory
+
+    share_memory()
 
     asked: dict[str, Any] = {
         "inputs": options.input, "output_dir": options.output, "format": options.format,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ __all__ = [
     "MirroredFrames",
     "Opened",
     "PlainFrames",
+    "array_frames",
     "check_extent",
     "spool",
 ]
@@ -182,6 +184,23 @@ class PlainFrames:
 
     def close(self) -> None:
         self._stream.close()
+
+
+def array_frames(frames: np.ndarray) -> FrameSource:
+    """The source for an array (frames, rows, columns). One that is mapped from a file (``np.memmap``) is read from it
+    frame by frame, since the pages that were looked at would pile up in the process.
+
+    Raises:
+        DataError: when the file has become shorter.
+    """
+    base: object = frames.base  # of a part of one another array: it does not tell its place
+    mapped = isinstance(base, mmap.mmap) and frames.size > 0
+    if not mapped or not isinstance(frames, np.memmap) or not isinstance(frames.filename, (str, Path)):
+        return ArrayFrames(frames.transpose(2, 1, 0)[None])
+    ordered = frames.flags.c_contiguous
+    shape = frames.shape if ordered else frames.shape[::-1]
+    axes = (None, 2, 1, 0) if ordered else (None, 0, 1, 2)
+    return PlainFrames(Path(frames.filename), frames.offset, frames.dtype, shape, axes)
 
 
 def check_extent(path: Path, size: tuple[int, int], frames: int, samples: int, itemsize: int) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..errors import CASRError, DataError, shown
-from .frames import MAX_SIDE, MIN_SIDE, ArrayFrames, MirroredFrames, Opened
+from .frames import MAX_SIDE, MIN_SIDE, MirroredFrames, Opened, array_frames
 from .geometry import LPS_TO_RAS
 from .intensity import Attenuation, Display, GreyRule, attenuation, choose_rule, luminance
 from .kinds import absence, kind_of
@@ -74,13 +74,13 @@ class Angiogram:
         """Grey values (frames, rows, columns) in memory, treated as those of a file that states nothing.
 
         Args:
-            frames: any real type; 8 bit keep their full range, others get that of their percentiles.
+            frames: any real type; 8 bit keep their full range, others get that of their percentiles. Those of an array
+                that is mapped from a file are read from there one by one.
             window: centre and width, as above.
             name: what errors call it.
         """
-        pixels = frames.transpose(2, 1, 0)[None]
         bits = 8 if frames.dtype == np.uint8 else 0
-        return cls(Path(name), Opened(ArrayFrames(pixels), "array", LPS_TO_RAS.copy(), bits), window)
+        return cls(Path(name), Opened(array_frames(frames), "array", LPS_TO_RAS.copy(), bits), window)
 
     def mirrored(self, along: bool, across: bool) -> Angiogram:
         """The same file as a viewer shows it that mirrors it, along X or across (along Y). Shown grey and attenuation

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import UsageError
 from .geometry import LPS_TO_RAS, usable_affine
+from .stacks import drop_pages
 
 __all__ = ["write_map", "write_png"]
 
@@ -120,3 +121,4 @@ def _write_list(path: Path, header: bytes, stack: np.ndarray) -> None:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=stream, mtime=0) as packed:
             for index in range(frames):
                 packed.write(np.asfortranarray(stack[..., index]).T.data)
+                drop_pages(stack)

@@ -54,7 +54,7 @@ class FrameGreys:
         Raises:
             DataError: when the frames are constant, or not finite.
         """
-        values = self._job.frames[place]
+        values = self._shown(place)
         if values.min() == values.max():
             raise DataError(f"constant image, every pixel is {values.min():g}.")
         grey = None if self._file is None else self._of_the_file(self._file, place)
@@ -76,13 +76,11 @@ class FrameGreys:
         """
         _, source = self.frame(place)
         number = self._job.source_frames[place] if source is not None else place
-        turn = (
-            None if source is None or self._file is None else self._shows(self._file, self._job.frames[place].T, number)
-        )
+        turn = None if source is None or self._file is None else self._shows(self._file, self._shown(place), number)
         if (
             self._file is None
             or turn is None
-            or (self._job.inverted and _falls(self._job.frames[place].T, self._file.grey(number)[turn]))
+            or (self._job.inverted and _falls(self._shown(place), self._file.grey(number)[turn]))
         ):
             return self._frames, place
         along, across = (axis.step == -1 for axis in turn)
@@ -95,7 +93,7 @@ class FrameGreys:
             self._warn(f"{error} The volume's own grey values are used.")
 
     def _of_the_file(self, file: Angiogram, place: int) -> np.ndarray | None:
-        frame, number = self._job.frames[place].T, self._job.source_frames[place]
+        frame, number = self._shown(place), self._job.source_frames[place]
         try:
             turn = self._shows(file, frame, number) if number < file.frames else None
             if turn is None:
@@ -113,6 +111,10 @@ class FrameGreys:
         # Inverted for the user, and now the other way round than the file is: the user sees bright vessels in a file
         # whose header does not tell so. Without the user's word, the header's counts.
         return 1 - grey if self._job.inverted and _falls(frame, grey) else grey
+
+    def _shown(self, place: int) -> np.ndarray:
+        """(X, Y), the values of a frame of the job."""
+        return self._frames.stored(place)[0]
 
     def _shows(self, file: Angiogram, frame: np.ndarray, number: int) -> tuple[slice, slice] | None:
         """How the file's array has to be mirrored to show the frame; None if it does not show it."""

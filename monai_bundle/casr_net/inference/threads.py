@@ -123,7 +123,7 @@ def sharing(shares: Shares) -> Iterator[Shares]:
             _set_torch_threads(shares.each)
             if shares.requests > 1:
                 cv2.setNumThreads(1)
-                share_memory()
+            share_memory()  # with one frame in the network, too, each stage has a thread
         _users += 1
         used = _active or shares
     try:

@@ -83,6 +83,7 @@ class _SplitBlock(nn.Module):
     def __init__(self, first: SelfONN2d, second: SelfONN2d, width: int) -> None:
         super().__init__()
         self.q, self.second, self.bias = first.q, second, first.bias
+        self.padding = second.padding
         kernels = first.weight.detach().reshape(first.out_channels, first.q, first.in_channels, 3, 3)
         below = torch.einsum("ay,oqcyx,bx->qcoab", _TAPS, kernels[:, :, :width], _TAPS)
         self.below = nn.Parameter(below.reshape(-1, first.out_channels, 4, 4).contiguous(), requires_grad=False)
@@ -93,13 +94,33 @@ class _SplitBlock(nn.Module):
         y = F.conv_transpose2d(_powers(x, self.q), self.below, self.bias, stride=2, padding=1)
         if skip is not None:
             y = y + F.conv2d(_powers(skip, self.q), self.beside, padding=1)
-        return torch.tanh(self.second(torch.tanh(y)))
+        y = torch.tanh(y)
+        return torch.tanh(F.conv2d(_powers(y, self.q), self.second.weight, self.second.bias, padding=self.padding))
 
 
 def _powers(x: torch.Tensor, q: int) -> torch.Tensor:
+    """The powers 1 to q, one after the other along the channels: the largest tensors of all, so that each is written to
+    its place at once, in the type that the convolution is computed in."""
     if x.dtype == torch.float16 or x.dtype == torch.bfloat16:
         x = x.float()
-    powers = [x]
-    for _ in range(q - 1):
-        powers.append(powers[-1] * x)
-    return torch.cat(powers, dim=1)
+    if torch.jit.is_tracing():
+        powers = [x]
+        for _ in range(q - 1):
+            powers.append(powers[-1] * x)
+        return torch.cat(powers, dim=1)
+    device = x.device.type
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    found = torch.empty(
+        (x.shape[0], q * x.shape[1], *x.shape[2:]), device=x.device,
+        dtype=torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype,
+        memory_format=torch.channels_last if last else torch.contiguous_format,
+    )  # fmt: skip
+    parts, power = found.chunk(q, dim=1), x
+    parts[0].copy_(x)
+    for before, part in itertools.pairwise(parts):
+        if part.dtype == x.dtype:
+            torch.mul(before, x, out=part)
+        else:
+            power = power * x
+            part.copy_(power)
+    return found

@@ -21,6 +21,7 @@ from casr_net.errors import DataError, UsageError
 from casr_net.files.dicom_seg import write_segmentation
 from casr_net.files.images import Angiogram, read_angiogram
 from casr_net.files.maps import write_map
+from casr_net.files.stacks import Stack
 from casr_net.inference.predict import predict
 from casr_net.preprocessing.load import image_tensor
 from casr_net.refinement.contours import RefinementParameters
@@ -124,28 +125,29 @@ class CASRInferTask(BundleInferTask):
         findings = Findings(source, extras, lambda refine: self.segmenter({**checked, "refine": refine}))
         frames = findings.frames() if extras.only_key_frames else frames
         platt = self.platt().single
-        maps, pixels, scores, quality = [], [], [], []
-        for frame in frames:  # only what is asked for is kept: probabilities of a long cine would fill the memory
+        pixels, scores, quality = [], [], []
+        result = checked["result"]
+        maps = Stack(path, frames, source.size, np.uint8 if result == "mask" else np.float32)
+        for frame in frames:  # only what is asked for is kept: a long cine would fill the memory
             one = self.segment_frame(source, frame, checked)
             sure = platt(one.probability)
             pixels.append(int(one.mask.sum()))
             scores.append(round(entropy_score(sure), 6))
             quality.append(round(soft_dice_confidence(sure, one.mask), 4))
-            maps.append(_chosen(checked["result"], one, sure))
+            maps.put(frame, _chosen(result, one, sure))
         found = findings.as_dict()
         with _private_file(extension) as file:
             if extension == ".dcm":
-                masks = dict(zip(frames, maps, strict=True))
-                write_segmentation(file, path, masks, weights=self.weights)
+                write_segmentation(file, path, maps, weights=self.weights)
             else:
-                write_map(file, np.stack(maps, axis=-1), source.affine)
+                write_map(file, maps.whole, source.affine)
         answer = {
             "label_names": self.labels,
             "frames": frames,
             "pixels": pixels,
             "uncertainty": scores,
             "quality": quality,
-            "result": checked["result"],
+            "result": result,
             "device": checked["device"],
             "centroids": {},
             **found,

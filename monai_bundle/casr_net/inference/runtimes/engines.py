@@ -107,6 +107,12 @@ class OnnxEngine:
             return self._sessions[threads]
 
 
+_beginning, _begun = threading.Lock(), threading.Event()
+"""The first inference of a process has OpenVINO for itself. Its Python binding (2026.4.1) fills a table of number types
+in the first, lets go of the interpreter meanwhile, and a second thread that needs the table then waits for it with the
+interpreter in its hands: both wait for ever."""
+
+
 class OpenVINOEngine:
     """OpenVINO, compiled for each size of input and number of frames at once.
 
@@ -140,6 +146,15 @@ class OpenVINOEngine:
 
     def run(self, array: np.ndarray) -> np.ndarray:
         """As a call does, float32 (N, C, X, Y) to logits."""
+        if not _begun.is_set():
+            with _beginning:
+                if not _begun.is_set():
+                    found = self._inferred(array)
+                    _begun.set()
+                    return found
+        return self._inferred(array)
+
+    def _inferred(self, array: np.ndarray) -> np.ndarray:
         return np.array(self._request(array.shape).infer({0: array}, share_inputs=True)[0])
 
     def _request(self, shape: tuple[int, ...]) -> Any:

@@ -21,6 +21,7 @@ from ...network.rewrite import rewritten
 from ...network.weights import network_digest
 from ...training.precision import uses_bfloat16
 from ..provenance import describe
+from .buffers import return_memory
 from .choice import INT8, as_record, fastest, measure, read_record
 from .engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, as_onnx
 from .machine import machine, vnni_supported
@@ -110,6 +111,7 @@ class Runtimes:
             if self._engine is None or self._network is None or self._network() is not network or self._state != state:
                 self._engine = None
                 self._engine = self._prepare(network)
+                return_memory()  # of those that were not chosen
                 self._network, self._state = weakref.ref(network), _state(network)
             return self._engine
 
@@ -198,6 +200,7 @@ class _Preparation:
                 ready[name] = self._tried(name)
             except (RefusedError, CASRError) as error:
                 logger.warning("%s is not used: %s.", _title(name), str(error).rstrip("."))
+            return_memory()  # what conversion and trial took
         if "torch" in names and "torch" not in ready:
             ready["torch"] = TorchEngine(self.network)
         if not ready:
@@ -268,6 +271,7 @@ class _Preparation:
             self._reference = self.store.get(
                 "sample", about, lambda: packed_mask(TorchEngine(self.network)(self.sample))
             )
+            return_memory()  # torch took more for it than another runtime needs
         return self._reference
 
 

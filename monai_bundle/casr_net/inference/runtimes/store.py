@@ -2,7 +2,7 @@
 
 Each is one ZIP archive with a checksum of its content and a description of what it was made from. It is written under a
 temporary name and renamed, so that another process never sees a part of it. One that is damaged, or describes something
-else, is made anew.
+else, is made anew. Whatever is added makes place for itself, see :mod:`casr_net.inference.runtimes.cleaning`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from ...errors import DataError
 from ...files.atomic import write_atomically
+from .cleaning import clean, mark_used, remove_lock
 
 __all__ = ["Store", "store_folder"]
 
@@ -79,11 +80,8 @@ class Store:
         """Keep a content in place of one that may be there. Where it cannot be kept, that is said."""
         if self.kept(kind, about) == content:
             return
-        path = self.path(kind, about)
-        try:
-            write_atomically(path, lambda temporary: _write(temporary, about, content))
-        except DataError as error:
-            logger.warning("%s It is made anew in the next run.", error)
+        self._keep(self.path(kind, about), about, content)
+        clean(self.folder)
 
     def _got(self, kind: str, about: dict[str, Any], make: Callable[[], bytes]) -> bytes:
         path = self.path(kind, about)
@@ -104,13 +102,18 @@ class Store:
             if path.exists():
                 logger.warning("%s: damaged, or of something else; made anew.", path)
             content = make()
-            try:
-                write_atomically(path, lambda temporary: _write(temporary, about, content))
-            except DataError as error:
-                logger.warning("%s It is made anew in the next run.", error)
-            return content
+            self._keep(path, about, content)
         finally:
+            remove_lock(lock)
             lock.release()
+        clean(self.folder)
+        return content
+
+    def _keep(self, path: Path, about: dict[str, Any], content: bytes) -> None:
+        try:
+            write_atomically(path, lambda temporary: _write(temporary, about, content))
+        except DataError as error:
+            logger.warning("%s It is made anew in the next run.", error)
 
 
 def _write(path: Path, about: dict[str, Any], content: bytes) -> None:
@@ -126,6 +129,8 @@ def _read(path: Path, about: dict[str, Any]) -> bytes | None:
         with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
             if json.loads(archive.read("about.json")) != about:
                 return None
-            return archive.read("content")
+            content = archive.read("content")
     except Exception:  # zipfile raises a dozen classes on damaged archives
         return None
+    mark_used(path)
+    return content
