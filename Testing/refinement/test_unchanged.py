@@ -15,7 +15,7 @@ from scipy import ndimage
 from skimage.morphology import skeletonize
 from torch.nn import functional as F
 
-from casr_net.preprocessing.field import _blades, _line_medians, _nearest_inside, field_of_view
+from casr_net.preprocessing.field import _blades, _largest, _line_medians, _nearest_inside, field_of_view
 from casr_net.preprocessing.filters import _gaussian
 from casr_net.refinement.contours import refine
 from casr_net.refinement.ends import _joined, _thinned_again
@@ -77,6 +77,20 @@ def test_nearest_pixels_of_a_field_are_those_of_scipy(seed: int) -> None:
     expected = ndimage.distance_transform_edt(~field, return_distances=False, return_indices=True)
     assert np.array_equal(position, np.nonzero(~field))
     assert all(np.array_equal(found, places[position]) for found, places in zip(nearest, expected, strict=True))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.6, 0.9, 1.0])
+def test_largest_part_of_a_field_is_that_of_its_labels(share: float) -> None:
+    """Whether it holds the middle, and is more than half, or not; None where there is nothing."""
+    for seed in range(6):
+        noise = cv2.GaussianBlur(np.random.default_rng(seed).random((90, 71)), (0, 0), 4)
+        mask = noise <= np.quantile(noise, share) if share else np.zeros(noise.shape, bool)
+        labels, count = ndimage.label(mask)
+        found = _largest(mask)
+        if not count:
+            assert found is None
+        else:
+            assert np.array_equal(found, labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]))
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (512, 300), (41, 64), (8, 3)])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from .field import fill_outside
-from .filters import ben_graham, clahe
+from .filters import SHARES, ben_graham, clahe_levels
 
 __all__ = ["CHANNELS", "network_channels"]
 
 CHANNELS = ("grey", "clahe", "ben_graham", "zero")
+
+_SCALED = SHARES * 2 - 1
 
 
 def network_channels(
@@ -38,14 +41,12 @@ def network_channels(
     grey = fill_outside(np.asarray(grey, np.float32), field)
     result = np.empty((len(channels), *grey.shape), np.float32)
     for name, part in zip(channels, result, strict=True):
-        if name == "grey":
-            part[...] = grey
-        elif name == "clahe":
-            part[...] = clahe(grey, clip_limit, tiles)
-        elif name == "ben_graham":
-            part[...] = ben_graham(grey, field, alpha, sigma_fraction)
+        if name == "clahe":
+            cv2.LUT(clahe_levels(grey, clip_limit, tiles), _SCALED, dst=part)
+        elif name == "zero":
+            part[...] = 0
         else:
-            part[...] = 0.5
-    result *= 2
-    result -= 1
+            value = grey if name == "grey" else ben_graham(grey, field, alpha, sigma_fraction)
+            np.multiply(value, 2, out=part)
+            part -= 1
     return result

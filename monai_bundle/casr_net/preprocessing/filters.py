@@ -14,7 +14,8 @@ SLOWEST = 8.0
 """Radians a standard deviation up to which a Gaussian is computed: beyond, less than 1e-5 of a wave is left, by the
 kernel's cut ends. Our choice: errors are those of rounding then."""
 
-_SHARES = np.arange(256, dtype=np.float32) / 255
+SHARES = np.arange(256, dtype=np.float32) / 255
+"""What a level of 256 stands for."""
 
 
 def clahe(grey: np.ndarray, clip_limit: float = 2.0, tiles: int = 8) -> np.ndarray:
@@ -23,10 +24,15 @@ def clahe(grey: np.ndarray, clip_limit: float = 2.0, tiles: int = 8) -> np.ndarr
     Works on 256 levels: OpenCV's clip limit is relative to the mean count of a bin, so that 16-bit images, whose bins
     hold less than one pixel of a tile, would hardly be changed.
     """
-    scaled = np.clip(grey, 0, 1)
-    scaled *= 255
-    levels = np.rint(scaled, out=scaled).astype(np.uint8)
-    return cv2.LUT(cv2.createCLAHE(clip_limit, (tiles, tiles)).apply(levels), _SHARES)
+    return cv2.LUT(clahe_levels(grey, clip_limit, tiles), SHARES)
+
+
+def clahe_levels(grey: np.ndarray, clip_limit: float, tiles: int) -> np.ndarray:
+    """:func:`clahe`, as levels from 0 to 255, uint8."""
+    grey = np.asarray(grey, np.float32)
+    # OpenCV takes absolute values, rounds to the nearest, and cuts off at 255.
+    levels = cv2.convertScaleAbs(grey if grey.min() >= 0 else np.maximum(grey, 0), alpha=255)
+    return cv2.createCLAHE(clip_limit, (tiles, tiles)).apply(levels)
 
 
 def ben_graham(
