@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from casr_net.preprocessing.field import _blades, _largest, _line_medians, _nearest_inside, field_of_view
 from casr_net.preprocessing.filters import _gaussian
 from casr_net.refinement.contours import refine
-from casr_net.refinement.ends import _joined, _thinned_again
+from casr_net.refinement.ends import CUT, GUARD, REACH, _joined, _thinned_again
 from casr_net.refinement.fieldmask import MaskOutsideFieldd
 from casr_net.refinement.parts import Parts, depth_of
 
@@ -160,7 +160,7 @@ def test_a_skeleton_is_thinned_again_where_it_lost_points(seed: int) -> None:
         skeleton[max(low[0], 1) : high[0] + 1, max(low[1], 1) : high[1] + 1] = False
         boxes.append((*low.tolist(), *high.tolist()))
     expected = np.pad(skeletonize(skeleton[1:-1, 1:-1]), 1)
-    assert np.array_equal(_thinned_again(skeleton, _joined(boxes, 12)), expected)
+    assert np.array_equal(_thinned_again(skeleton, _joined(boxes, 2 * (CUT + GUARD + REACH))), expected)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

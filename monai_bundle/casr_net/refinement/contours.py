@@ -45,8 +45,8 @@ def refine(
     probability = np.ascontiguousarray(probability, dtype=np.float32)
     if probability.ndim != 2 or not probability.size:
         raise ValueError(f"the probability map has shape {probability.shape}; it must be (X, Y) with pixels.")
-    missing = int(np.isnan(probability).sum())
-    if missing:
+    if np.isnan(probability.max()):
+        missing = int(np.isnan(probability).sum())
         raise ValueError(f"the probability map holds {missing} NaN of {probability.size} pixels; it must hold none.")
     length = max(probability.shape) if scale is None else scale
     area = probability.size if scale is None else scale**2

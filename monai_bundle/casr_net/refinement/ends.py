@@ -24,9 +24,10 @@ _NEIGHBOURS = _PATTERNS.sum(axis=1)
 WINDOWS = 24
 """Places at which a skeleton is thinned again one by one; with more of them, all of it. Our choice: as fast then."""
 
-CUT, GUARD = 3, 3
-"""Pixels along the border of such a window that may change because it was cut out, and pixels beside them that must
-not, so that nothing that counts depends on the border. Our choice: changes reach one or two pixels."""
+CUT, GUARD, REACH = 3, 3, 4
+"""Pixels along the border of such a window that may change because it was cut out, pixels beside them that must not, so
+that nothing that counts depends on the border, and pixels around the place that change because of it. Our choice:
+changes reach one or two pixels."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class _Skeleton:
             return self  # thinned already
         image = self.image.copy()
         image[tuple(self.points[gone].T)] = False
-        image = _thinned_again(image, _joined(boxes, 2 * (CUT + GUARD)))
+        image = _thinned_again(image, _joined(boxes, 2 * (CUT + GUARD + REACH)))
         return _Skeleton.of(image, self.points[image[tuple(self.points.T)]])
 
 
@@ -153,8 +154,8 @@ def _thinned_again(image: np.ndarray, boxes: list[Box]) -> np.ndarray:
     """A skeleton in a frame that lost points, thinned again; elsewhere than in the boxes it is thin."""
     result = image.copy()
     for left, top, right, bottom in boxes if len(boxes) <= WINDOWS else ():
-        low = np.maximum(np.array((left, top)) - CUT - GUARD, 0)
-        high = np.minimum(np.array((right, bottom)) + CUT + GUARD + 1, image.shape)
+        low = np.maximum(np.array((left, top)) - CUT - GUARD - REACH, 0)
+        high = np.minimum(np.array((right, bottom)) + CUT + GUARD + REACH + 1, image.shape)
         part = image[low[0] : high[0], low[1] : high[1]]
         thin = skeletonize(part)
         changed = thin != part
@@ -165,7 +166,7 @@ def _thinned_again(image: np.ndarray, boxes: list[Box]) -> np.ndarray:
     else:
         if len(boxes) <= WINDOWS:
             return result
-    return np.pad(skeletonize(image[1:-1, 1:-1]), 1)
+    return _framed(skeletonize(image[1:-1, 1:-1]))
 
 
 def _without_border(low: np.ndarray, high: np.ndarray, shape: tuple[int, ...], width: int) -> tuple[slice, ...]:
@@ -188,15 +189,15 @@ def vessel_ends(labels: np.ndarray, depth: np.ndarray, length: float) -> VesselE
         length: stretch of the skeleton that gives direction and width, in pixels.
     """
     inside = labels > 0
-    columns, rows = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     nothing = VesselEnds(np.zeros((0, 2), int), np.zeros((0, 2)), np.zeros(0), np.zeros(0, labels.dtype))
-    if not len(columns):
-        return nothing
     # Only where the vessels are: thinning passes over each pixel again and again.
-    window = slice(columns[0], columns[-1] + 1), slice(rows[0], rows[-1] + 1)
-    corner = np.array((columns[0], rows[0]))
-    depth = np.pad(depth[window], 1)
-    skeleton = _Skeleton.of(np.pad(skeletonize(inside[window]), 1)).pruned(depth)
+    left, top, columns, rows = cv2.boundingRect(inside.view(np.uint8))
+    if not columns:
+        return nothing
+    window = slice(top, top + rows), slice(left, left + columns)
+    corner = np.array((top, left))
+    depth = cv2.copyMakeBorder(depth[window], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    skeleton = _Skeleton.of(_framed(skeletonize(inside[window]))).pruned(depth)
     ends = np.flatnonzero(skeleton.is_end & (skeleton.branch > 0))
     if not len(ends):
         return nothing
@@ -222,6 +223,11 @@ def _medians(values: np.ndarray, owner: np.ndarray, count: np.ndarray) -> np.nda
     starts = np.cumsum(count) - count
     middle = (ordered[starts + (count - 1) // 2] + ordered[starts + count // 2]) / ordered.dtype.type(2)
     return middle.astype(np.float64)
+
+
+def _framed(mask: np.ndarray) -> np.ndarray:
+    """With a pixel of False around."""
+    return cv2.copyMakeBorder(mask.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0).view(bool)
 
 
 def skeletonize(mask: np.ndarray) -> np.ndarray:

@@ -89,12 +89,12 @@ class Parts:
         """Those of a mask with more pixels; only what lies near the new ones is looked at again, in the memory of what
         it grew from, which must not be used any more."""
         added = (mask ^ self.mask).view(np.uint8)
-        columns, rows = np.flatnonzero(added.any(axis=1)), np.flatnonzero(added.any(axis=0))
-        if not len(columns):
+        left, top, columns, rows = cv2.boundingRect(added)
+        if not columns:
             return self
-        corner = columns[0], rows[0]
-        new = added[columns[0] : columns[-1] + 1, rows[0] : rows[-1] + 1]
-        _, pieces, stats, _ = cv2.connectedComponentsWithStats(new, connectivity=8)
+        corner = top, left
+        new = added[top : top + rows, left : left + columns]
+        _, pieces, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(new, 8, cv2.CV_32S, cv2.CCL_BBDT)
         known = self.deepest
         reach = int(np.ceil(known.max(initial=0)))
         windows = []

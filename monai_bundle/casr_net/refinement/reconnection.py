@@ -20,6 +20,8 @@ __all__ = ["Bridge", "BridgeLimits", "VesselEnds", "draw_bridges", "find_bridges
 COST_FLOOR = 0.02
 """Least cost of a path's pixel, so that a path through certain pixels still has a length."""
 
+_AROUND = np.ones((3, 3), np.uint8)
+
 SMOOTHING = 5
 """Points in the running mean that smooths a path on the pixel grid."""
 
@@ -76,9 +78,13 @@ def find_bridges(
         return []
     tips = 2 * ends.radii + 2  # the skeleton ends inside the vessel, up to about its half width from the tip
     corners, fars = _cones(ends.points, ends.directions, np.deg2rad(limits.angle), limits.gap + tips, tips)
-    corners = np.maximum(corners, 0)
+    # Distances from a pixel in the middle: those around each end are a part of them.
+    middle = int(max((ends.points - corners).max(), (fars - ends.points).max()))
+    offsets = np.arange(-middle, middle + 1)
+    away = np.hypot(offsets[:, None], offsets)
+    corners, fars = np.maximum(corners, 0), np.minimum(fars, labels.shape)
     found = [
-        _bridge_from(index, (corners[index], fars[index]), probability, labels, ends, joinable, limits)
+        _bridge_from(index, (corners[index], fars[index]), away, probability, labels, ends, joinable, limits)
         for index in starts.tolist()
     ]
     group = np.arange(len(joinable))
@@ -94,48 +100,46 @@ def find_bridges(
 def _bridge_from(
     index: int,
     place: tuple[np.ndarray, np.ndarray],
+    away: np.ndarray,
     probability: np.ndarray,
     labels: np.ndarray,
     ends: VesselEnds,
     joinable: np.ndarray,
     limits: BridgeLimits,
 ) -> Bridge | None:
-    """The bridge from a free end; ``place`` is where a path can be: around the tip, and in the cone ahead."""
+    """The bridge from a free end; ``place`` is where a path can be: around the tip, and in the cone ahead; ``away``
+    holds the distances from the pixel in its middle."""
     corner, far = place
-    window = slice(corner[0], far[0]), slice(corner[1], far[1])
+    first, last = corner.tolist(), far.tolist()
+    window = slice(first[0], last[0]), slice(first[1], last[1])
     near = labels[window]
     label = ends.labels[index]
     other = joinable[near]
     other &= near != label
     # Most ends have nothing there, or nothing ahead.
-    x, y = np.nonzero(other)
-    if not len(x):
+    if not other.any():
         return None
     point, direction, radius = ends.points[index], ends.directions[index], ends.radii[index]
     limit = np.cos(np.deg2rad(limits.angle))
     tip = 2 * radius + 2
-    reach = limits.gap + tip
     start = point - corner
-    away = np.hypot(x - start[0], y - start[1])
-    hit = (x - start[0]) * direction[0] + (y - start[1]) * direction[1] >= limit * away
-    hit &= away <= reach
-    if not hit.any():
-        return None
     rows = np.arange(-start[0], near.shape[0] - start[0])[:, None]
     columns = np.arange(-start[1], near.shape[1] - start[1])
-    distance = np.hypot(rows, columns)
-    targets = np.zeros(near.shape, bool)
-    targets[x[hit], y[hit]] = True
-    # The path leaves its own vessel at the tip only, and touches no other joinable vessel on its way.
+    middle = away.shape[0] // 2 - start
+    distance = away[middle[0] : middle[0] + near.shape[0], middle[1] : middle[1] + near.shape[1]]
     passable = rows * direction[0] + columns * direction[1] >= limit * distance
+    passable &= distance <= limits.gap + tip
+    targets = other & passable
+    if not targets.any():
+        return None
+    # The path leaves its own vessel at the tip only, and touches no other joinable vessel on its way.
     passable &= near != label
     passable |= distance <= tip
-    passable &= distance <= reach
     passable &= ~other
-    shore = targets & (cv2.dilate(passable.view(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+    shore = targets & cv2.dilate(passable.view(np.uint8), _AROUND).view(bool)
     if not shore.any():
         return None
-    passable |= targets
+    passable |= shore  # what lies behind costs more
     price = np.where(passable, np.maximum(1 - probability[window], COST_FLOOR), -1.0)
     router = MCP_Geometric(price)
     # To all of the few pixels: told where to end, it takes five times as long.
