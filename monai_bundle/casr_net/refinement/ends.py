@@ -75,12 +75,14 @@ class _Skeleton:
         pattern = np.packbits(image.reshape(-1)[places[:, None] + ring], axis=1)[:, 0]
         # Beside a junction, branches touch at corners: its neighbours are cut out with it.
         junctions = places[_CROSSINGS[pattern] > 2]
-        apart = image.astype(np.uint8)
+        apart = image.view(np.uint8).copy()
         apart.reshape(-1)[junctions] = 0
         apart.reshape(-1)[junctions[:, None] + ring] = 0
-        branch = cv2.connectedComponents(apart, connectivity=8)[1].reshape(-1)[places]
+        count, labels = cv2.connectedComponents(apart, connectivity=8)
+        # Small whole numbers are sorted by their digits.
+        branch = labels.reshape(-1)[places].astype(np.min_scalar_type(count))
         order = np.argsort(branch, kind="stable")
-        first = np.searchsorted(branch[order], np.arange(branch.max(initial=0) + 2))
+        first = np.append(0, np.cumsum(np.bincount(branch, minlength=count)))
         return cls(image, points, _NEIGHBOURS[pattern] == 1, branch, order, first)
 
     def members(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ COST_FLOOR = 0.02
 """Least cost of a path's pixel, so that a path through certain pixels still has a length."""
 
 _AROUND = np.ones((3, 3), np.uint8)
+_STEPS = np.argwhere(np.arange(9).reshape(3, 3) != 4) - 1  # those that MCP makes for each of its own
 
 SMOOTHING = 5
 """Points in the running mean that smooths a path on the pixel grid."""
@@ -141,17 +142,22 @@ def _bridge_from(
         return None
     passable |= shore  # what lies behind costs more
     price = np.where(passable, np.maximum(1 - probability[window], COST_FLOOR), -1.0)
-    router = MCP_Geometric(price)
-    # To all of the few pixels: told where to end, it takes five times as long.
-    costs, _ = router.find_costs([tuple(start)])
+    router = MCP_Geometric(price, _STEPS)
+    # Paths are found from the cheapest on, so that those to the cheapest pixel are known when one to the nearest is;
+    # told all pixels where to end, it takes five times as long.
     x, y = np.nonzero(shore)
+    nearest = int(np.argmin(distance[x, y]))
+    costs, _ = router.find_costs([tuple(start)], [(x[nearest], y[nearest])])
     nearest = int(np.argmin(costs[x, y]))
     total = float(costs[x[nearest], y[nearest]])
     if not np.isfinite(total):
         return None
-    path = np.array(router.traceback((x[nearest], y[nearest]))) + corner
-    gap = path[np.flatnonzero(labels[tuple(path.T)] == label)[-1] :]
-    cost = (1 - probability[tuple(gap[1:-1].T)]).mean()
+    path = np.array(router.traceback((x[nearest], y[nearest])))
+    leaves = np.flatnonzero(near[path[:, 0], path[:, 1]] == label)[-1]
+    between = path[leaves + 1 : -1]
+    cost = (1 - probability[window][between[:, 0], between[:, 1]]).mean()
+    path += corner
+    gap = path[leaves:]
     if cost > limits.cost or np.hypot(*np.diff(gap, axis=0).T).sum() > limits.gap:
         return None
     target = int(labels[tuple(path[-1])])
