@@ -103,7 +103,7 @@ def _reconnected(
     joinable[ends.labels] = True
     joinable[0] = False
     limits = BridgeLimits(parameters.max_gap * length, parameters.max_angle, parameters.max_cost)
-    bridges = find_bridges(probability, parts.labels, ends, joinable, limits)
+    bridges = find_bridges(probability, parts.labels, ends, joinable, limits, parts.boxes)
     return draw_bridges(parts.mask, bridges) if bridges else parts.mask
 
 

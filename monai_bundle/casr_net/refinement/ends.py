@@ -72,7 +72,11 @@ class _Skeleton:
         else:
             places = points[:, 0] * width + points[:, 1]
         ring = _RING[:, 0] * width + _RING[:, 1]
-        pattern = np.packbits(image.reshape(-1)[places[:, None] + ring], axis=1)[:, 0]
+        # The bits one by one: packbits takes several times as long.
+        pattern = np.zeros(len(places), np.uint8)
+        for near in image.view(np.uint8).reshape(-1).take(ring[:, None] + places):
+            pattern <<= 1
+            pattern |= near
         # Beside a junction, branches touch at corners: its neighbours are cut out with it.
         junctions = places[_CROSSINGS[pattern] > 2]
         apart = image.view(np.uint8).copy()

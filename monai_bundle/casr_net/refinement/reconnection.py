@@ -60,7 +60,12 @@ class Bridge:
 
 
 def find_bridges(
-    probability: np.ndarray, labels: np.ndarray, ends: VesselEnds, joinable: np.ndarray, limits: BridgeLimits
+    probability: np.ndarray,
+    labels: np.ndarray,
+    ends: VesselEnds,
+    joinable: np.ndarray,
+    limits: BridgeLimits,
+    boxes: np.ndarray | None = None,
 ) -> list[Bridge]:
     """Choose the patch lines: from each free end, the least-cost path to another component within all limits.
 
@@ -73,6 +78,8 @@ def find_bridges(
         ends: of :func:`vessel_ends`.
         joinable: bool, one value per label: components that may be joined. Others are passed over like background.
         limits: of a patch line.
+        boxes: int, one row per label: first column and row, number of columns and rows, by which ends with nothing
+            around are passed over; None looks around each.
     """
     starts = np.flatnonzero(joinable[ends.labels])
     if not len(starts):
@@ -84,6 +91,12 @@ def find_bridges(
     offsets = np.arange(-middle, middle + 1)
     away = np.hypot(offsets[:, None], offsets)
     corners, fars = np.maximum(corners, 0), np.minimum(fars, labels.shape)
+    if boxes is not None:
+        # Around most ends of a tree there is no other component's box.
+        others = np.flatnonzero(joinable)
+        first, last = boxes[others, 1::-1], boxes[others, 1::-1] + boxes[others, :1:-1]
+        around = ((first < fars[starts, None]) & (last > corners[starts, None])).all(axis=2)
+        starts = starts[(around & (others != ends.labels[starts, None])).any(axis=1)]
     found = [
         _bridge_from(index, (corners[index], fars[index]), away, probability, labels, ends, joinable, limits)
         for index in starts.tolist()
