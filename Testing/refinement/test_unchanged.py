@@ -18,9 +18,10 @@ from torch.nn import functional as F
 from casr_net.preprocessing.field import _blades, _largest, _line_medians, _nearest_inside, field_of_view
 from casr_net.preprocessing.filters import _gaussian
 from casr_net.refinement.contours import refine
-from casr_net.refinement.ends import CUT, GUARD, REACH, _joined, _thinned_again
+from casr_net.refinement.ends import CUT, GUARD, REACH, _joined, _thinned_again, vessel_ends
 from casr_net.refinement.fieldmask import MaskOutsideFieldd
 from casr_net.refinement.parts import Parts, depth_of
+from casr_net.refinement.reconnection import BridgeLimits, find_bridges
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
@@ -130,6 +131,33 @@ def test_components_of_a_mask_that_grew_are_those_of_a_new_one(seed: int) -> Non
         assert np.array_equal(grown.boxes[own[0]], new.boxes[label])
         assert grown.deepest[own[0]] == pytest.approx(new.deepest[label], rel=1e-6)
     assert np.allclose(grown.depth, new.depth, rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4, 1.0])
+@pytest.mark.parametrize("shape", [(60, 47), (1, 9), (33, 150), (7, 1)])
+def test_boxes_and_sizes_of_components_are_those_of_opencv(shape: tuple[int, int], share: float) -> None:
+    mask = np.random.default_rng(5).random(shape) < share
+    parts = Parts(mask)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    assert np.array_equal(parts.labels, labels)
+    assert np.array_equal(parts.boxes[1:], stats[1:, :4])
+    assert np.array_equal(parts.sizes[1:], stats[1:, cv2.CC_STAT_AREA])
+    assert parts.sizes[0] == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ends_with_no_box_around_join_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    levels = cv2.GaussianBlur(rng.random((200, 170)), (0, 0), 3).astype(np.float32)
+    levels = np.clip((levels - levels.min()) / np.ptp(levels) + 0.05, 0, 1)
+    parts = Parts(levels >= 0.6)
+    ends = vessel_ends(parts.labels, parts.depth, 6.0)
+    joinable = parts.sizes > 20
+    limits = BridgeLimits(12.0, 45.0, 0.85)
+    looked_at = find_bridges(levels, parts.labels, ends, joinable, limits)
+    passed_over = find_bridges(levels, parts.labels, ends, joinable, limits, parts.boxes)
+    assert looked_at
+    assert [bridge.path.tolist() for bridge in passed_over] == [bridge.path.tolist() for bridge in looked_at]
 
 
 @pytest.mark.parametrize("shape", [(60, 47), (1, 9), (33, 150)])

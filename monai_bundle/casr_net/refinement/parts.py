@@ -109,7 +109,7 @@ class Parts:
                 return Parts(mask)  # a blob: what is beyond the window counts
             windows.append((inner, found))
         more = len(found_boxes) - 1
-        boxes = np.concatenate((self.boxes, found_boxes[1:] + (corner[1], corner[0], 0, 0)))
+        boxes = np.concatenate((self.boxes, found_boxes[1:] + np.array((corner[1], corner[0], 0, 0))))
         sizes = np.concatenate((self.sizes, found_sizes[1:]))
         deepest = np.concatenate((known, np.zeros(more, np.float32)))
         for number in range(1, more + 1):
