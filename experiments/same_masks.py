@@ -3,7 +3,7 @@
     PYTHONPATH=OLD/monai_bundle python experiments/same_masks.py masks --data DIR --model FILE --to old.json
     PYTHONPATH=monai_bundle python experiments/same_masks.py masks --data DIR --model FILE --to new.json
     PYTHONPATH=... python experiments/same_masks.py times --data DIR --logits DIR --to old_times.json  # new too
-    python experiments/same_masks.py compare old.json new.json [--times old_times.json new_times.json] --output RESULT
+    python experiments/same_masks.py compare [old.json new.json] [--times old_times.json new_times.json] --output RESULT
 
 The network is the same in both: ``--model`` is its ONNX file, in a ZIP archive of ``models/.runtimes``, computed by
 OpenVINO in single precision on one thread. ``--logits`` is the folder that ``golden_masks.py`` fills; processor times
@@ -83,19 +83,19 @@ def times(data: Path, logits: Path) -> dict[str, Any]:
     return {name: round(1000 * float(np.mean(values)), 2) for name, values in seconds.items()}
 
 
-def compare(old: Path, new: Path, timed: Sequence[Path]) -> dict[str, Any]:
-    """Pixels that changed by image, and processor times before and after where they are given."""
-    before, after = (json.loads(path.read_text()) for path in (old, new))
-    changed = {
-        name: (int(before[name][0], 16) ^ int(after[name][0], 16)).bit_count()
-        for name in before
-        if before[name] != after[name]
-    }
-    result: dict[str, Any] = {
-        "images": len(before), "pixels": sum(int(np.prod(shape)) for _, shape in before.values()),
-        "changed_pixels": changed, "platform": platform.platform(),
-        "versions": {"opencv": cv2.__version__, "numpy": np.__version__},
-    }  # fmt: skip
+def compare(masked: Sequence[Path], timed: Sequence[Path]) -> dict[str, Any]:
+    """Pixels that changed by image, and processor times before and after, where they are given."""
+    result: dict[str, Any] = {}
+    if masked:
+        before, after = (json.loads(path.read_text()) for path in masked)
+        changed = {
+            name: (int(before[name][0], 16) ^ int(after[name][0], 16)).bit_count()
+            for name in before
+            if before[name] != after[name]
+        }
+        pixels = sum(int(np.prod(shape)) for _, shape in before.values())
+        result = {"images": len(before), "pixels": pixels, "changed_pixels": changed}
+    result |= {"platform": platform.platform(), "versions": {"opencv": cv2.__version__, "numpy": np.__version__}}
     if timed:
         slow, fast = (json.loads(path.read_text()) for path in timed)
         result |= {
@@ -115,15 +115,15 @@ def main() -> None:
         command.add_argument(option, type=Path, required=True)
         command.add_argument("--to", type=Path, required=True)
     command = commands.add_parser("compare")
-    command.add_argument("files", type=Path, nargs=2)
+    command.add_argument("files", type=Path, nargs="*", help="masks of both versions")
     command.add_argument("--times", type=Path, nargs=2, default=[])
     command.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     if options.command == "compare":
-        options.output.write_text(
-            json.dumps(compare(options.files[0], options.files[1], options.times), indent=1) + "\n", encoding="utf-8"
-        )
+        if len(options.files) not in (0, 2):
+            parser.error("masks are of two versions.")
+        options.output.write_text(json.dumps(compare(options.files, options.times), indent=1) + "\n", encoding="utf-8")
     elif options.command == "masks":
         options.to.write_text(json.dumps(masks(options.data, options.model)), encoding="utf-8")
     else:

@@ -34,7 +34,9 @@ class Parts:
         self._places: np.ndarray | None = None
         self._at: np.ndarray | None = None
         # OpenCV's statistics of an image take three times as long as its labels, and as those of the mask's few pixels.
-        self.count, self.labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+        found = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+        self.count = found[0]
+        self.labels: np.ndarray = found[1]
         self._starts: np.ndarray | None = _runs(self.places, mask.shape[1])
         self.boxes, self.sizes = _statistics(self.places, self._starts, self.at, self.count, mask.shape[1])
 
