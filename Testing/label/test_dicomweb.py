@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from makers.fake_pacs import FakePACS
 
 from casr_net.files.dicom_seg import make_segmentation
 from casr_net.files.dicomweb import DICOMwebArchive, Instance, PACSError, Series
 from casr_net.synthetic.dataset import write_dataset
-
-from .fake_pacs import FakePACS
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..files.lists import names_addresses
 from ..files.names import DERIVED, FORMATS, OVERLAYS
+from ..inference.engines import ENGINES, require_ray
 from ..inference.runtimes.packages import PRECISIONS, RUNTIMES
 from .arguments import add_network, add_output, add_window, checked_window
 
@@ -24,12 +26,17 @@ EXAMPLES = """\
   casr segment folder -o results --overlay                    masks and pictures of all images below a folder
   casr segment cine.dcm -o results --overlay video            a video of the contours, at the cine's own rate
   casr segment cine.dcm -o results -f seg                     a DICOM Segmentation
-  casr segment cine.dcm -o results --key-frames 2             the two best frames only"""
+  casr segment cine.dcm -o results --key-frames 2             the two best frames only
+  casr segment cines.txt -o results --engine ray              a list of cines, by several processes or computers
+  casr segment "https://pacs/dicom-web?PatientID=7&Modality=XA" -o results -f seg"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("input", nargs="+", metavar="INPUT", help="image, DICOM file or folder")
+    parser.add_argument(
+        "input", nargs="+", metavar="INPUT",
+        help="image, DICOM file or folder; a text file (.txt) with a path a line; a search of a DICOMweb server",
+    )  # fmt: skip
     add_output(parser, "folder for the results and run.json")
     parser.add_argument("-f", "--format", choices=FORMATS, default="png", help="of the masks (%(default)s)")
     parser.add_argument(
@@ -56,6 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser)
     parser.add_argument("--runtime", choices=("auto", *RUNTIMES), help="what computes the network (auto: the fastest)")
     parser.add_argument("--precision", choices=PRECISIONS, help="in which number format (auto: the fastest of those)")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="local",
+        help="this process, or a pool of processes by Ray, on this computer or on those of RAY_ADDRESS (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--workers", type=int, metavar="N", help="processes of --engine ray (as many as processors)")
+    parser.add_argument(
+        "--token-file", metavar="FILE", help="a DICOMweb server's bearer token, else that in CASR_DICOMWEB_TOKEN"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -74,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.key_frames is not None and options.overlay in ("video", "animation"):
         raise UsageError("--key-frames cannot be shown as a cine, which needs every frame; use --overlay sheet.")
+    _check_engine(options)
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: exists and is no folder.")
@@ -97,20 +113,32 @@ def run(options: argparse.Namespace) -> int:
         asked["runtime"] = options.runtime
     if options.precision:
         asked["precision"] = options.precision
+    if options.token_file:
+        asked["token_file"] = options.token_file
 
     from ..inference.plans.run import planned_run
     from ..inference.run import run_inference
 
+    pool = (options.engine, options.workers) if _are_apart(options) else None
     # Where torch is there already, nothing is to be gained.
-    quick = None if "torch" in sys.modules else planned_run(files, asked)
+    quick = None if pool or "torch" in sys.modules else planned_run(files, asked)
     if quick is None:
-        return _configured(files, asked, options.quiet)
+        return _configured(files, asked, options.quiet, pool)
     with _bar(options.quiet, total=len(quick.items), desc="frames") as quick.report.progress:
         return int(run_inference(quick if quick.items else None, quick.report).exit_code)
 
 
-def _configured(files: Sequence[str], asked: dict[str, Any], quiet: bool) -> int:
-    """Segment by the configuration's own objects, and return the exit code."""
+def _configured(
+    files: Sequence[str], asked: dict[str, Any], quiet: bool, pool: tuple[str, int | None] | None = None
+) -> int:
+    """Segment by the configuration's own objects, and return the exit code.
+
+    Args:
+        files: the base configuration and overlays.
+        asked: values by key of ``inference.json``.
+        quiet: without a bar.
+        pool: engine and number of workers, where files are done one by one.
+    """
     from ..inference.bundle import build, load_parser
     from ..inference.plans.making import keep_plan
     from ..inference.run import run_inference
@@ -122,6 +150,14 @@ def _configured(files: Sequence[str], asked: dict[str, Any], quiet: bool) -> int
     report = build(parser, "report")
     if not dataset.data:
         return int(run_inference(None, report).exit_code)
+    if pool is not None:
+        from ..inference.files_run import run_files
+        from ..inference.filework import WorkerSettings
+
+        settings = WorkerSettings(files[1:], asked)
+        with _bar(quiet, total=len(dataset.data), desc="frames") as report.progress:
+            run_files(dataset.data, build(parser, "writer"), report, settings, *pool)
+        return int(report.exit_code)
     evaluator = build(parser, "evaluator")
 
     with _bar(quiet, total=len(dataset.data), desc="frames") as report.progress:
@@ -152,3 +188,20 @@ def _nothing_is_there(inputs: Sequence[str]) -> bool:
     for failure in find_inputs(inputs).failures.values():
         logging.getLogger("casr_net").error("%s", failure)
     return True
+
+
+def _are_apart(options: argparse.Namespace) -> bool:
+    """Whether files are done one by one, each by a worker."""
+    return bool(options.engine != "local" or names_addresses(options.input))
+
+
+def _check_engine(options: argparse.Namespace) -> None:
+    """Refuse what does not go together, before the seconds that loading takes."""
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"--workers is {options.workers}; at least 1 is needed.")
+    if options.workers is not None and options.engine == "local":
+        raise UsageError("--workers is for --engine ray; the local engine uses all processors by itself.")
+    if options.key_frames is not None and (options.engine != "local" or names_addresses(options.input)):
+        raise UsageError("--key-frames looks at all frames before; give files, and leave --engine ray out.")
+    if options.engine == "ray":
+        require_ray()

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..files.addresses import is_address, place_of
 from ..files.digest import sha256
 from ..files.names import as_text
 from .runfile import RunFile
 
 __all__ = ["difference", "fingerprint"]
 
-SOURCE = ("format", "columns", "rows", "bytes", "modified", "sha256", "grey")
+SOURCE = ("format", "columns", "rows", "bytes", "modified", "sha256", "grey", "instance")
 """What a record keeps of an input, that holds for later runs as well."""
 
 
@@ -59,6 +60,10 @@ def _compare(record: RunFile, maker: Any, origin: Any, path: str, run: dict[str,
         when = str(past.get("started", ""))[:16].replace("T", " ")
         return f"with other {' and '.join(others)} (run {maker}, {when})", {}
     known = _file(past, origin)
+    if is_address(path):
+        # An instance never changes: another content has another UID (PS3.3 C.12.1.1.1). It is not fetched to look.
+        same = known.get("instance") == place_of(path).instance
+        return ("", {key: known[key] for key in SOURCE if key in known}) if same else (f"from {origin}", {})
     place = os.path.normpath(os.path.join(str(past.get("working_directory", "")), str(origin)))
     same_place = as_text(os.path.abspath(path)) == place
     # Size and time tell that a file is unchanged, not that another one is the same.

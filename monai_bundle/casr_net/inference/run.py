@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ..errors import CASRError, DataError, UsageError
+from ..files.addresses import is_address
 from ..files.inputs import Inputs
 from ..files.moving import ENDINGS
 from ..files.results import ResultWriter
 from .record import RunReport
 
-__all__ = ["run_inference", "wanted_items"]
+__all__ = ["FrameRun", "recorded", "run_frames", "run_inference", "wanted_items"]
 
 logger = logging.getLogger("casr_net")
 
@@ -55,7 +57,7 @@ def wanted_items(
                 items = select(items, report)
                 report.files[path].asked = len(items)
             missing = _missing(items, writer, report)
-            if missing:
+            if missing and not is_address(path):  # what is fetched is looked at when it is there
                 writer.expect(items)
         except CASRError as error:
             report.fail(path, error)
@@ -137,10 +139,16 @@ def run_inference(evaluator: FrameRun | None, report: RunReport) -> RunReport:
     Returns:
         the report; its ``exit_code`` says whether all went well.
     """
-    report.begin()
-    state = "stopped"
+    with recorded(report):
+        if evaluator is not None:
+            run_frames(evaluator, report)
+    return report
+
+
+def run_frames(evaluator: FrameRun, report: RunReport) -> None:
+    """Run the evaluator to its end, and close it; an error costs the frame it comes from."""
     try:
-        while evaluator is not None and not evaluator.finished:
+        while not evaluator.finished:
             try:
                 evaluator.run()
             except BrokenPipeError:
@@ -149,13 +157,22 @@ def run_inference(evaluator: FrameRun | None, report: RunReport) -> RunReport:
                 if evaluator.current is None or isinstance(error, UsageError):
                     raise
                 report.frame_failed(evaluator.current, error)
+    finally:
+        evaluator.close()
+
+
+@contextlib.contextmanager
+def recorded(report: RunReport) -> Iterator[None]:
+    """What happens inside is a run, with its begin and its end in ``run.json``, and said to the user."""
+    report.begin()
+    state = "stopped"
+    try:
+        yield
         state = "finished"
     except KeyboardInterrupt:
         state = "interrupted"
         raise
     finally:
-        if evaluator is not None:
-            evaluator.close()
         report.end(state)
         if state == "interrupted":
             logger.warning(
@@ -169,4 +186,3 @@ def run_inference(evaluator: FrameRun | None, report: RunReport) -> RunReport:
         sum(record.state == "done" for record in records), len(records), report.seconds["total"],
         f", {kept} done before" if kept else "", f"; see {report.path}" if report.writes else "",
     )  # fmt: skip
-    return report

@@ -1,0 +1,115 @@
+"""A run of which each file is done by a worker: who does them, and what becomes of the record."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from ..errors import DataError
+from ..files.results import ResultWriter
+from .filework import FileJob, FilePart, WorkerSettings, file_jobs, one_by_one
+from .record import RunReport
+from .run import recorded
+
+__all__ = ["run_files"]
+
+UNREACHABLE = 5
+"""Instances after another that cannot be fetched, before the run is given up: the server is down. Our choice."""
+
+
+def run_files(
+    items: Sequence[dict[str, Any]],
+    writer: ResultWriter,
+    report: RunReport,
+    settings: WorkerSettings,
+    engine: str = "local",
+    workers: int | None = None,
+) -> RunReport:
+    """Segment files one by one, and keep the record, which this process alone writes.
+
+    A file that ends the process of its worker is tried once more, and then listed as failed. When the disk is full, or
+    a server no longer answers, the run stops; the same command goes on.
+
+    Args:
+        items: frames, as :func:`casr_net.inference.wanted_items` gives them.
+        writer, report: of the run.
+        settings: of the workers.
+        engine: one of :data:`casr_net.inference.engines.ENGINES`.
+        workers: processes of the engine "ray"; None: as many as processors and memory allow.
+
+    Returns:
+        the report.
+
+    Raises:
+        CASRError: when the run cannot go on.
+    """
+    jobs = file_jobs(items, writer, report)
+    with recorded(report):
+        begun, left, unreachable = time.time(), {job.record.path: job for job in jobs}, 0
+        try:
+            device = str(report.run["device"])
+            with contextlib.closing(_parts(jobs, settings, engine, workers, device)) as parts:
+                for part in parts:
+                    if part.error is not None:
+                        raise part.error
+                    _take(part, left, writer, report, begun)
+                    unreachable = 0 if part.fetched else unreachable + 1
+                    if unreachable >= UNREACHABLE:
+                        raise DataError(
+                            f"the run stops, since {unreachable} instances one after the other could not be fetched; "
+                            "the same command goes on."
+                        )
+                    if _disk_is_full(part):
+                        raise DataError(
+                            f"{writer.output_dir}: the run stops, since the disk is full; with room on it, the same "
+                            "command goes on."
+                        )
+        finally:
+            # Where the run ends before its time, what workers had in hand: whole results count.
+            for job in left.values():
+                _note_results(job, writer, report, begun)
+    return report
+
+
+def _parts(
+    jobs: Sequence[FileJob], settings: WorkerSettings, engine: str, workers: int | None, device: str
+) -> Generator[FilePart]:
+    if engine == "local":
+        return one_by_one(settings, jobs)
+    from .ray_engine import ray_parts
+
+    return ray_parts(settings, jobs, workers, on_gpu=device.startswith("cuda"))
+
+
+def _take(part: FilePart, left: dict[str, FileJob], writer: ResultWriter, report: RunReport, begun: float) -> None:
+    path = part.record.path
+    job = left.pop(path)
+    if part.lost:
+        _note_results(job, writer, report, begun)
+        report.progress(len(job.missing))
+    else:
+        if part.left_device and ", then cpu" not in report.run["device"]:
+            report.went_to_cpu(part.left_device)
+        report.take(part.record, part.outputs, part.seconds, part.used)
+    if part.failure is not None:
+        report.fail(path, part.failure)
+
+
+def _note_results(job: FileJob, writer: ResultWriter, report: RunReport, begun: float) -> None:
+    """Note the results of a file whose worker did not come to tell of them; each is whole, as all are written."""
+    for item in job.items:
+        places = writer.existing(item)
+        made = {kind: path for kind, path in places.items() if os.lstat(path).st_mtime >= begun}
+        for kind, path in made.items():
+            report.wrote(item, kind, path)
+        if made and places.keys() == writer.paths(item).keys():
+            report.files[item["path"]].done += 1
+
+
+def _disk_is_full(part: FilePart) -> bool:
+    errors = [*part.record.failed.values(), *([part.failure] if part.failure else [])]
+    return any(os.strerror(errno.ENOSPC) in str(error) for error in errors)
