@@ -14,7 +14,7 @@ from ..files.digest import sha256
 from ..files.names import as_text
 from .runfile import RunFile
 
-__all__ = ["difference", "fingerprint"]
+__all__ = ["difference", "fingerprint", "unlisted"]
 
 SOURCE = ("format", "columns", "rows", "bytes", "modified", "sha256", "grey", "instance")
 """What a record keeps of an input, that holds for later runs as well."""
@@ -39,7 +39,7 @@ def difference(record: RunFile, results: Iterable[Path], path: str, run: dict[st
     source: dict[str, Any] = {}
     looked_at: set[tuple[Any, Any]] = set()
     for result in results:
-        entry = record.outputs.get(record.key(result)) or _unlisted(record, result, path)
+        entry = record.outputs.get(record.key(result)) or unlisted(record, result, path)
         if entry is None:
             return f"{result}: exists already and was kept, no record tells how it was made", source
         maker, origin = entry.get("run"), entry.get("input")
@@ -80,8 +80,9 @@ def _file(run: dict[str, Any], path: Any) -> dict[str, Any]:
     return next((known for known in files if known.get("path") == path), {})
 
 
-def _unlisted(record: RunFile, result: Path, path: str) -> dict[str, Any] | None:
-    """An output of a run that was killed between the writing of a result and that of the record; None for others."""
+def unlisted(record: RunFile, result: Path, path: str) -> dict[str, Any] | None:
+    """An output of a run that was killed between the writing of a result and that of the record: number of the run, and
+    input; None for others."""
     for run in reversed(record.runs):
         if run.get("state") == "running" and _file(run, as_text(path)).get("state") == "waiting":
             try:

@@ -20,7 +20,7 @@ from ..files.names import as_text, frame_label
 from .areas import write_areas
 from .bundle import expected_error
 from .filerecord import FileRecord
-from .origin import difference
+from .origin import difference, unlisted
 from .provenance import describe, package_versions, settings_hash
 from .runfile import RunFile, now
 
@@ -140,6 +140,20 @@ class RunReport:
         line, source = difference(self.record, results, path, self.run)
         self.files[path].source |= source
         return line
+
+    def adopt(self, item: dict[str, Any], places: Mapping[str, Path]) -> None:
+        """List the results of a frame that a killed run has written, but not listed any more.
+
+        Args:
+            item: the frame.
+            places: its results that are there, by their kind; :meth:`made_otherwise` has nothing against them.
+        """
+        for kind, path in places.items():
+            if self.record.key(path) not in self.record.outputs:
+                found = unlisted(self.record, path, item["path"])
+                if found is not None:
+                    self.wrote(item, kind, path)
+                    self._outputs[self.record.key(path)]["run"] = found["run"]
 
     def begin(self) -> None:
         """Write that the run has begun.

@@ -107,6 +107,8 @@ def _missing(items: Sequence[dict[str, Any]], writer: ResultWriter, report: RunR
     if otherwise:
         raise DataError(f"{otherwise}; --overwrite replaces it.")
     writer.check_kept(items)
+    for item, places in zip(items, existing, strict=True):
+        report.adopt(item, places)
     needed = writer.paths(items[0]).keys()
     if writer.whole(items[0]) - existing[0].keys():
         return list(items)  # a stack and a video need all of their frames
