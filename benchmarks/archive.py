@@ -232,13 +232,14 @@ def table(result: dict[str, Any]) -> str:
         )
     assumed, found = result["assumptions"], result["archive"]
     lists = ", ".join(f"{cines} x {frames}" for cines, frames in result["lists"].values())
+    size, count = result["size"], f"{assumed['cines']:,} cines of {assumed['frames']} frames"
     lines += [
         "",
-        f"`casr segment LIST` of synthetic cines (cines x frames: {lists}) of {result['size']} x {result['size']}, file "
-        f"to mask; medians. A core-second is a second of one processor. {told(result)}",
+        f"`casr segment LIST` of synthetic cines ({lists} frames) of {size} x {size}, file to mask. Medians. A "
+        f"core-second is a second of one processor. {told(result)}",
         "",
-        f"For {assumed['cines']:,} cines of {assumed['frames']} frames on {assumed['cores']} cores at "
-        f"{assumed['price']:.2f} dollars a core-hour (cines, frames, cores and price are assumptions; computed, not run):",
+        f"For {count} on {assumed['cores']} cores at {assumed['price']:.2f} dollars a core-hour (all four are "
+        "assumptions; computed, not run):",
         "",
         "| | |",
         "|---|---|",
@@ -246,7 +247,7 @@ def table(result: dict[str, Any]) -> str:
         f"| duration | {found['hours']:,.0f} hours |",
         f"| cost of the processors | {found['dollars']:,.0f} dollars |",
         f"| memory of the workers | {found['memory_gb']:.0f} GB |",
-        f"| files to read, without compression | {found['source_tb']:.1f} TB, {found['network_mb_a_second']:.0f} MB/s |",
+        f"| to read, uncompressed | {found['source_tb']:.1f} TB, {found['network_mb_a_second']:.0f} MB a second |",
         f"| masks as PNG | {found['results_tb']:.2f} TB in {found['result_files'] / 1e6:,.0f} million files |",
         f"| listing all files before | {found['listing_hours']:.1f} hours, {found['listing_gb']:.0f} GB of memory |",
         f"| `run.json` of one run | {found['record_gb']:.1f} GB |",
