@@ -285,7 +285,8 @@ def test_a_list_names_inputs(segment, picture: Callable[[Path], Path], tmp_path:
     ("content", "words"),
     [
         (None, "no such file or folder"), ("\n \n", "the list names nothing"),
-        ("a.png\nother.txt\n", "line 2 names another list, other.txt"), ("missing.png\n", "no such file or folder"),
+        ("a.png\nother.txt\n", "line 2 names another list, other.txt"),
+        ("missing.png\n", "missing.png: no such file or folder, which "),
     ],
 )  # fmt: skip
 def test_lists_that_cannot_be_used(segment, tmp_path: Path, capsys, content: str | None, words: str) -> None:

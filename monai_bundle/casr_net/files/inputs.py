@@ -105,11 +105,11 @@ def find_inputs(
     return inputs
 
 
-def _named(given: Sequence[str | Path], inputs: Inputs) -> Iterator[tuple[str | Path, bool]]:
-    """What is given, and what the lists among it name: with whether a list did."""
+def _named(given: Sequence[str | Path], inputs: Inputs) -> Iterator[tuple[str | Path, str]]:
+    """What is given, and what the lists among it name: with the list, or ""."""
     for path in given:
         if not is_list(path):
-            yield path, False
+            yield path, ""
             continue
         try:
             named = read_list(path)
@@ -117,7 +117,7 @@ def _named(given: Sequence[str | Path], inputs: Inputs) -> Iterator[tuple[str | 
             inputs.failures[str(path)] = error
             continue
         for line in named:
-            yield line, True
+            yield line, str(path)
 
 
 def _add(walk: Iterator[_Found], inputs: Inputs, names: dict[str, _Found], flat: bool) -> None:
@@ -184,11 +184,13 @@ def no_image(path: str | Path) -> str:
     return shown(str(uid.name)).strip("'")
 
 
-def _walk(path: Path, inputs: Inputs, flat: bool, listed: bool) -> Iterator[_Found]:
+def _walk(path: Path, inputs: Inputs, flat: bool, listed: str) -> Iterator[_Found]:
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
-        inputs.failures[str(path)] = DataError(f"{path}: {_absence(error)}.")
+        inputs.failures[str(path)] = DataError(
+            f"{path}: {_absence(error)}{f', which {listed} names' if listed else ''}."
+        )
         return
     if stat.S_ISDIR(mode):
         for found in _images(path, inputs, flat):
