@@ -202,8 +202,9 @@ def test_a_choice_that_is_measured_anew_ends_the_plan(
     del asked["runtime"]
     run = planned_run(files, asked)
     assert isinstance(run, PlannedRun)
-    assert run_inference(run, run.report).exit_code == 0 and run.finished
-    assert run.used.split()[0] == RUNTIMES[0] == run.report.record.runs[0]["runtime"].split()[0]
+    frames = run.frames()
+    assert frames is not None and run_inference(frames, run.report).exit_code == 0 and frames.finished
+    assert run.network.used.split()[0] == RUNTIMES[0] == run.report.record.runs[0]["runtime"].split()[0]
     (choice,) = weights.parent.glob(".runtimes/choice-*.zip")
     choice.unlink()
     assert planned_run(files, asked) is None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..files.lists import names_addresses
@@ -17,6 +18,10 @@ from ..files.names import DERIVED, FORMATS, OVERLAYS
 from ..inference.engines import ENGINES, require_ray
 from ..inference.runtimes.packages import PRECISIONS, RUNTIMES
 from .arguments import add_network, add_output, add_window, checked_window
+
+if TYPE_CHECKING:
+    from ..inference.filework import FileJob, FilePart, Network
+    from ..inference.record import RunReport
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -116,54 +121,73 @@ def run(options: argparse.Namespace) -> int:
     if options.token_file:
         asked["token_file"] = options.token_file
 
+    from ..inference.files_run import run_files
     from ..inference.plans.run import planned_run
     from ..inference.run import run_inference
 
-    pool = (options.engine, options.workers) if _are_apart(options) else None
     # Where torch is there already, nothing is to be gained.
-    quick = None if pool or "torch" in sys.modules else planned_run(files, asked)
+    quick = None if "torch" in sys.modules else planned_run(files, asked)
     if quick is None:
-        return _configured(files, asked, options.quiet, pool)
+        return _configured(files, asked, options)
     with _bar(options.quiet, total=len(quick.items), desc="frames") as quick.report.progress:
-        return int(run_inference(quick if quick.items else None, quick.report).exit_code)
+        if _are_apart(options) and quick.items:
+            through = _through(options, files, asked, quick.report, quick.network)
+            return int(run_files(quick.items, quick.network.writer, quick.report, through).exit_code)
+        return int(run_inference(quick.frames(), quick.report).exit_code)
 
 
-def _configured(
-    files: Sequence[str], asked: dict[str, Any], quiet: bool, pool: tuple[str, int | None] | None = None
-) -> int:
+def _configured(files: Sequence[str], asked: dict[str, Any], options: argparse.Namespace) -> int:
     """Segment by the configuration's own objects, and return the exit code.
 
     Args:
         files: the base configuration and overlays.
         asked: values by key of ``inference.json``.
-        quiet: without a bar.
-        pool: engine and number of workers, where files are done one by one.
+        options: of the command.
     """
     from ..inference.bundle import build, load_parser
+    from ..inference.files_run import run_files
     from ..inference.plans.making import keep_plan
     from ..inference.run import run_inference
 
     parser = load_parser(files[1:], **asked)
-    with _bar(quiet or asked["key_frames"] is None, desc="contrast") as update:
+    with _bar(options.quiet or asked["key_frames"] is None, desc="contrast") as update:
         build(parser, "select").progress = lambda path, done, total: update(1)
-        dataset = build(parser, "dataset")
+        items = build(parser, "dataset").data
     report = build(parser, "report")
-    if not dataset.data:
+    if not items:
         return int(run_inference(None, report).exit_code)
-    if pool is not None:
-        from ..inference.files_run import run_files
-        from ..inference.filework import WorkerSettings
+    if _are_apart(options):
+        from ..inference.configured import ConfiguredNetwork
 
-        settings = WorkerSettings(files[1:], asked)
-        with _bar(quiet, total=len(dataset.data), desc="frames") as report.progress:
-            run_files(dataset.data, build(parser, "writer"), report, settings, *pool)
-        return int(report.exit_code)
+        writer = build(parser, "writer")
+        network = ConfiguredNetwork(parser) if options.engine == "local" else None
+        through = _through(options, files, asked, report, network)
+        with _bar(options.quiet, total=len(items), desc="frames") as report.progress:
+            code = int(run_files(items, writer, report, through).exit_code)
+        if network is not None:
+            keep_plan(files, asked, network.parser())
+        return code
     evaluator = build(parser, "evaluator")
 
-    with _bar(quiet, total=len(dataset.data), desc="frames") as report.progress:
+    with _bar(options.quiet, total=len(items), desc="frames") as report.progress:
         code = int(run_inference(evaluator, report).exit_code)
     keep_plan(files, asked, parser)
     return code
+
+
+def _through(
+    options: argparse.Namespace, files: Sequence[str], asked: dict[str, Any], report: RunReport, network: Network | None
+) -> Callable[[Sequence[FileJob]], Generator[FilePart]]:
+    """The way of files through their workers: one in this process, or Ray's pool."""
+    if options.engine == "local":
+        from ..inference.filework import FileWorker, one_by_one
+
+        assert network is not None
+        return functools.partial(one_by_one, FileWorker(network))
+    from ..inference.ray_engine import WorkerSettings, ray_parts
+
+    on_gpu = str(report.run["device"]).startswith("cuda")
+    return functools.partial(ray_parts, WorkerSettings(files[1:], asked), workers=options.workers, on_gpu=on_gpu)
 
 
 @contextmanager

@@ -6,12 +6,12 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from ..errors import DataError
 from ..files.results import ResultWriter
-from .filework import FileJob, FilePart, WorkerSettings, file_jobs, one_by_one
+from .filework import FileJob, FilePart, file_jobs
 from .record import RunReport
 from .run import recorded
 
@@ -25,9 +25,7 @@ def run_files(
     items: Sequence[dict[str, Any]],
     writer: ResultWriter,
     report: RunReport,
-    settings: WorkerSettings,
-    engine: str = "local",
-    workers: int | None = None,
+    through: Callable[[Sequence[FileJob]], Generator[FilePart]],
 ) -> RunReport:
     """Segment files one by one, and keep the record, which this process alone writes.
 
@@ -37,9 +35,8 @@ def run_files(
     Args:
         items: frames, as :func:`casr_net.inference.wanted_items` gives them.
         writer, report: of the run.
-        settings: of the workers.
-        engine: one of :data:`casr_net.inference.engines.ENGINES`.
-        workers: processes of the engine "ray"; None: as many as processors and memory allow.
+        through: gives a part for each of the files, as they are done: see
+            :func:`casr_net.inference.filework.one_by_one` and :func:`casr_net.inference.ray_engine.ray_parts`.
 
     Returns:
         the report.
@@ -51,8 +48,7 @@ def run_files(
     with recorded(report):
         begun, left, unreachable = time.time(), {job.record.path: job for job in jobs}, 0
         try:
-            device = str(report.run["device"])
-            with contextlib.closing(_parts(jobs, settings, engine, workers, device)) as parts:
+            with contextlib.closing(through(jobs)) as parts:
                 for part in parts:
                     if part.error is not None:
                         raise part.error
@@ -73,16 +69,6 @@ def run_files(
             for job in left.values():
                 _note_results(job, writer, report, begun)
     return report
-
-
-def _parts(
-    jobs: Sequence[FileJob], settings: WorkerSettings, engine: str, workers: int | None, device: str
-) -> Generator[FilePart]:
-    if engine == "local":
-        return one_by_one(settings, jobs)
-    from .ray_engine import ray_parts
-
-    return ray_parts(settings, jobs, workers, on_gpu=device.startswith("cuda"))
 
 
 def _take(part: FilePart, left: dict[str, FileJob], writer: ResultWriter, report: RunReport, begun: float) -> None:

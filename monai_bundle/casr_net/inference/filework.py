@@ -5,46 +5,47 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import tempfile
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import CASRError, DataError, UsageError
 from ..files.addresses import is_address
 from ..files.images import read_angiogram
 from ..files.names import as_text
 from ..files.results import ResultWriter
-from .bundle import build, expected_error, load_parser
+from .bundle import expected_error
 from .filerecord import FileRecord
 from .record import RunReport
-from .run import run_frames
+from .run import FrameRun, run_frames
 
-__all__ = ["FileJob", "FilePart", "FileWorker", "WorkerSettings", "file_jobs", "one_by_one"]
+__all__ = ["FileJob", "FilePart", "FileWorker", "Network", "file_jobs", "one_by_one"]
 
 TEMPORARY = "casr-instances-"
 """Begin of the name of the folder of fetched instances."""
 
 
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What a worker is made from.
+class Network(Protocol):
+    """What segments the frames of one file after the other, and holds the network for that."""
 
-    Attributes:
-        overlays: of ``inference.json``.
-        values: of its keys, such as ``output_dir``.
-        folder: working directory, which relative paths start from.
-        threads: for one file; 0: as they are.
-    """
+    @property
+    def writer(self) -> ResultWriter:
+        """Of the results."""
 
-    overlays: Sequence[str] = ()
-    values: dict[str, Any] = field(default_factory=dict)
-    folder: str = field(default_factory=os.getcwd)
-    threads: int = 0
+    @property
+    def token_file(self) -> str | Path | None:
+        """What DICOMweb servers are to be shown, see :func:`casr_net.files.find_inputs`."""
+
+    @property
+    def used(self) -> str:
+        """What computed the network; empty before."""
+
+    def frames(self, items: Sequence[dict[str, Any]], report: RunReport) -> FrameRun:
+        """What goes through these frames."""
 
 
 @dataclass
@@ -106,27 +107,18 @@ def file_jobs(items: Sequence[dict[str, Any]], writer: ResultWriter, report: Run
 
 
 class FileWorker:
-    """Holds the network, and segments a file with the code that :func:`casr_net.inference.run_inference` runs.
+    """Segments a file with the code that :func:`casr_net.inference.run_inference` runs.
 
     It writes the results, but says nothing and keeps no record: it gives what the owner of ``run.json`` takes over.
 
-    Raises:
-        CASRError: when configuration, weights or device cannot be used.
+    Args:
+        network: segments the frames.
     """
 
-    def __init__(self, settings: WorkerSettings) -> None:
-        from .evaluator import FrameDataset
-
-        self._dataset = FrameDataset
-        self._parser = load_parser(settings.overlays, **{**settings.values, "inputs": []})
-        names = ("network", "inferer", "preprocessing", "postprocessing", "writer", "token_file")
-        parts = {name: build(self._parser, name) for name in names}
-        self._writer: ResultWriter = parts["writer"]
-        self._notes = _Notes(self._writer.output_dir, parts["inferer"])
-        self._preprocessing, self._token_file = parts["preprocessing"], parts["token_file"]
+    def __init__(self, network: Network) -> None:
+        self._network, self._writer = network, network.writer
+        self._notes = _Notes(self._writer.output_dir, network)
         self._overwrite = self._writer.overwrite
-        for name, part in {**parts, "report": self._notes}.items():
-            self._parser[name] = part
 
     def fetch(self, job: FileJob, folder: Path) -> tuple[Path, contextlib.ExitStack]:
         """Have the instance of a job in a folder, until the stack is closed.
@@ -137,7 +129,7 @@ class FileWorker:
         from ..files.archive import received
 
         stack = contextlib.ExitStack()
-        return stack.enter_context(received(job.record.path, folder, self._token_file)), stack
+        return stack.enter_context(received(job.record.path, folder, self._network.token_file)), stack
 
     def __call__(self, job: FileJob, local: Path | None = None) -> FilePart:
         """Segment a file.
@@ -168,15 +160,14 @@ class FileWorker:
             if found != job.record.frames:
                 raise DataError(f"{path}: has {found} frames; the server stated {job.record.frames}.")
             self._writer.expect([{**items[0], "frame": frame} for frame in job.asked])
-        self._parser["dataset"] = self._dataset(items, self._preprocessing, self._notes)
-        run_frames(build(self._parser, "evaluator"), self._notes)
+        run_frames(self._network.frames(items, self._notes), self._notes)
 
 
 class _Notes(RunReport):
     """A report of one file at a time, which says nothing and writes nothing."""
 
-    def __init__(self, output_dir: str | Path, inferer: Any) -> None:
-        super().__init__(output_dir, inferer=inferer)
+    def __init__(self, output_dir: str | Path, network: Network) -> None:
+        super().__init__(output_dir, inferer=network)
         self._path = self._local = self._left_device = ""
 
     def begin_file(self, job: FileJob, local: Path | None) -> None:
@@ -210,14 +201,13 @@ class _Notes(RunReport):
         pass  # the owner of run.json does
 
 
-def one_by_one(settings: WorkerSettings, jobs: Sequence[FileJob]) -> Generator[FilePart]:
+def one_by_one(worker: FileWorker, jobs: Sequence[FileJob]) -> Generator[FilePart]:
     """The files through one worker in this process. The next instance is fetched while one is in work: at most two lie
     on the disk.
 
     Yields:
         a part a job, in order.
     """
-    worker = FileWorker(settings)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder, ThreadPoolExecutor(1) as fetcher:
 
         def ask(job: FileJob | None) -> Future[tuple[Path, contextlib.ExitStack]] | None:

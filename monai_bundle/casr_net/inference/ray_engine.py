@@ -13,18 +13,22 @@ import os
 import pickle
 import tempfile
 import warnings
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from ..errors import CASRError, DataError, UsageError
 from ..files.addresses import is_address
-from .bundle import expected_error
+from .bundle import config_files, expected_error, load_parser
 from .engines import require_ray
-from .filework import TEMPORARY, FileJob, FilePart, FileWorker, WorkerSettings
+from .filework import TEMPORARY, FileJob, FilePart, FileWorker, Network
+from .plans.order import Order
+from .plans.run import planned_network
 
-__all__ = ["WORKER_MEMORY", "ray_parts"]
+__all__ = ["WORKER_MEMORY", "WorkerSettings", "ray_parts"]
 
 WORKER_MEMORY = 1.5 * 2**30
 """Bytes of memory that there must be for each worker. Our choice: see docs/scale.md for what one needs."""
@@ -42,23 +46,67 @@ QUIET = {
 """Environment of Ray, where the user has not set it."""
 
 
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker is made from.
+
+    Attributes:
+        overlays: of ``inference.json``.
+        values: of its keys, such as ``output_dir``.
+        folder: working directory, which relative paths start from.
+        threads: for one file.
+    """
+
+    overlays: Sequence[str] = ()
+    values: dict[str, Any] = field(default_factory=dict)
+    folder: str = field(default_factory=os.getcwd)
+    threads: int = 1
+
+
 class Actor:
-    """What Ray runs in each process of the pool. No error leaves it, since Ray would only tell that there was one."""
+    """What Ray runs in each process of the pool. No error leaves it, since Ray would only tell that there was one.
+
+    It goes by the plan of an earlier one, without torch and MONAI, or keeps one after its first file.
+    """
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._error: CASRError | None = None
+        self._to_keep: Callable[[], object] | None = None
         try:
             os.chdir(settings.folder)
-            _limit_threads(settings.threads)
-            self._worker = FileWorker(settings)
+            self._worker = FileWorker(self._network(settings))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             self._error = expected_error(error) or DataError(f"--engine ray: a worker cannot be made: {reason}")
 
+    def _network(self, settings: WorkerSettings) -> Network:
+        files, asked = config_files(settings.overlays), {**settings.values, "inputs": []}
+        order = Order(files, asked, settings.threads)
+        quick = planned_network(order)
+        if quick is not None:
+            cv2.setNumThreads(settings.threads)
+            return quick
+        from .configured import ConfiguredNetwork
+        from .plans.making import keep_plan
+
+        _limit_threads(settings.threads)
+        network = ConfiguredNetwork(load_parser(settings.overlays, **asked))
+
+        def keep() -> None:
+            if planned_network(order) is None:  # else another worker was first
+                keep_plan(files, asked, network.parser(), settings.threads)
+
+        self._to_keep = keep
+        return network
+
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         """Segment the one file of a batch."""
         job: FileJob = pickle.loads(batch["job"][0])
-        return {"part": [pickle.dumps(self._part(job))]}
+        part = self._part(job)
+        if self._to_keep is not None and part.record.done:
+            keep, self._to_keep = self._to_keep, None
+            keep()
+        return {"part": [pickle.dumps(part)]}
 
     def _part(self, job: FileJob) -> FilePart:
         if self._error is not None:
@@ -75,7 +123,6 @@ class Actor:
 
 
 def _limit_threads(threads: int) -> None:
-    import cv2
     import torch
 
     torch.set_num_threads(threads)
