@@ -27,7 +27,7 @@ class ConfiguredNetwork:
 
     def __init__(self, parser: Any) -> None:
         self._parser, self._report = parser, parser["report"]
-        names = ("network", "inferer", "preprocessing", "postprocessing", "writer", "token_file")
+        names = ("network", "inferer", "channels", "preprocessing", "postprocessing", "writer", "token_file")
         parts = {name: build(parser, name) for name in names}
         self.writer: ResultWriter = parts["writer"]
         self.token_file: str | Path | None = parts["token_file"]
