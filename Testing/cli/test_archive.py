@@ -244,6 +244,7 @@ def test_a_real_pacs(segment, orthanc: Orthanc, sources: list[Path], tmp_path: P
         ("https://host/dicom-web?access-token=secret", "'access-token' is no attribute to search by"),
         ("https://host/dicom-web?Modality=", "Modality has no value"),
         ("https://host/dicom-web?Modality=XA&Modality=SC", "Modality stands twice"),
+        ("ftp://host/dicom-web?Modality=XA", "'ftp://host/dicom-web?Modality=XA': no address of a DICOMweb server"),
     ],
 )
 def test_addresses_that_are_no_search(segment, capsys, address: str, words: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from ..files.addresses import is_address
 from ..files.lists import names_addresses
 from ..files.names import DERIVED, FORMATS, OVERLAYS
 from ..inference.engines import ENGINES, require_ray
@@ -205,7 +206,7 @@ def _bar(hidden: bool, desc: str, total: int | None = None) -> Iterator[Callable
 def _nothing_is_there(inputs: Sequence[str]) -> bool:
     """Whether no input is there at all, which is then said of each; with one that is, the others are failures of the
     run."""
-    if any(os.path.lexists(path) or "://" in path for path in inputs):
+    if any(os.path.lexists(path) or is_address(path) for path in inputs):
         return False
     from ..files.inputs import find_inputs
 

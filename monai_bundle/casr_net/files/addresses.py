@@ -10,9 +10,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import UsageError, shown
 
-__all__ = ["Place", "Search", "instance_address", "is_address", "parse_search", "place_of"]
+__all__ = ["Place", "Search", "check_scheme", "instance_address", "is_address", "parse_search", "place_of"]
 
 _SCHEMES = ("http://", "https://")
+_OTHER = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _UID = r"[0-9.]{1,64}"
 _PLACE = re.compile(rf"(?P<service>.+?)/studies/({_UID})/series/({_UID})/instances/({_UID})")
 _BELOW = re.compile(rf"(?P<service>.*?)(?:/studies/({_UID}))?(?:/series/({_UID}))?(?:/instances/({_UID}))?/?")
@@ -49,6 +50,16 @@ class Place(NamedTuple):
 def is_address(text: str | Path) -> bool:
     """Whether an input is an address rather than a path."""
     return isinstance(text, str) and text.lower().startswith(_SCHEMES)
+
+
+def check_scheme(text: str | Path) -> None:
+    """Refuse addresses of other kinds, which nobody means as a path.
+
+    Raises:
+        UsageError: naming it.
+    """
+    if isinstance(text, str) and _OTHER.match(text) and not is_address(text):
+        raise UsageError(f"{shown(text)}: no address of a DICOMweb server; expected http:// or https://.")
 
 
 def parse_search(address: str) -> Search:

@@ -18,7 +18,8 @@ from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian
 
-from ..errors import CASRError, DataError, shown
+from ..errors import DataError, shown
+from .answers import PACSError, asking
 from .frames import MAX_FRAMES
 from .pixeldata.header import text
 
@@ -29,10 +30,6 @@ TIMEOUT = (5.0, 60.0)
 
 PAGE = 500
 """Answers to a search that are asked for at once. Our choice."""
-
-
-class PACSError(CASRError):
-    """The server did not answer, or refused; the request may be sent again."""
 
 
 @dataclass(frozen=True)
@@ -231,16 +228,8 @@ class DICOMwebArchive:
             code = f"0x{reason:04X}" if isinstance(reason, int) else "not stated"
             raise PACSError(f"{self.url}: refused {data.SOPInstanceUID}; its failure reason is {code} (PS3.18).")
 
-    @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
-        try:
-            yield
-        except requests.HTTPError as error:
-            status = error.response.status_code if error.response is not None else "unknown"
-            why = ": it wants a token or a password, or another one" if status in (401, 403) else ""
-            raise PACSError(f"{self.url}: answered with HTTP status {status}{why}.") from error
-        except Exception as error:  # an answer of a foreign program: parsers raise whatever they like on it
-            raise PACSError(f"{self.url}: no usable answer ({type(error).__name__}).") from error
+    def _asking(self) -> contextlib.AbstractContextManager[None]:
+        return asking(self.url, TIMEOUT[1])
 
 
 def complete_file_meta(data: Dataset) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CASRError, DataError, UsageError, shown
-from .addresses import is_address
+from .addresses import check_scheme, is_address
 from .images import read_angiogram
 from .kinds import is_image
 from .lists import is_list, name_in_list, read_list
@@ -101,6 +101,7 @@ def find_inputs(
 
             find_instances(str(path), inputs, flat, token_file)
             continue
+        check_scheme(path)
         _add(_walk(Path(path), inputs, flat, listed), inputs, names, flat)
     return inputs
 
