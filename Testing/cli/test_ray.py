@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -157,20 +158,34 @@ def test_a_worker_that_dies_costs_nothing(segment, cines, pool) -> None:
     assert len(record(output)["outputs"]) == 6
 
 
-def test_a_full_disk_ends_the_run_and_it_can_go_on(segment, cines, poison: Path, pool, capsys) -> None:
+@pytest.mark.parametrize("options", [(), RAY])
+def test_a_full_disk_ends_the_run_and_it_can_go_on(
+    segment, cines, pool, capsys, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
     pool()
-    first, full, *rest = cines("a.tif", "full.tif", "y.tif", "z.tif")
-    options = (*RAY, "--config", poison)
-    code, output = segment(first, full, *rest, options=options)
+    paths, replace = cines("a.tif", "full.tif", "y.tif", "z.tif"), os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).name == "full_f0001_mask.png":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        code, output = segment(*paths, options=options)
     assert code == 1
-    assert f"{output}: the run stops, since the disk is full" in capsys.readouterr().err
+    assert capsys.readouterr().err.splitlines() == [
+        f"casr: {output}/full_f0001_mask.png: cannot be written: No space left on device; the run stops. With room on "
+        "the disk, the same command goes on."
+    ]
     found = record(output)["runs"][0]
-    assert found["state"] == "stopped"
-    assert [file["state"] for file in found["files"]] == ["done", "failed", "waiting", "waiting"]
+    assert found["state"] == "stopped" and found["summary"] == "stopped, 4 of 12 frames"
+    assert [file["state"] for file in found["files"]] == ["done", "waiting", "waiting", "waiting"]
     before = {name: (output / name).stat().st_mtime_ns for name in files(output) if name != "run.json"}
-    assert segment(first, *rest, options=options)[0] == 0
+    assert len(before) == 4 and set(before) == record(output)["outputs"].keys()
+    assert segment(*paths, options=options)[0] == 0
     after = {name: (output / name).stat().st_mtime_ns for name in files(output)}
-    assert before.items() <= after.items() and len(after) == 3 * 3 + 1
+    assert before.items() <= after.items() and len(after) == 4 * 3 + 1
 
 
 def test_an_interrupted_run_goes_on(segment, cines, pool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 from typing import Any
@@ -16,12 +15,10 @@ OVERLAY = {"load": {"_target_": "makers.poison.PoisonedLoad", "keys": "image", "
 
 
 class PoisonedLoad(LoadAngiogramd):
-    """Ends the process at the third frame of a file called "poison..."; has no room on the disk for "full..."."""
+    """Ends the process at the third frame of a file called "poison..."."""
 
     def __call__(self, data: Any) -> Any:
         name = os.path.basename(str(data["path"]))
         if name.startswith("poison") and data["frame"] == 2:
             os.kill(os.getpid(), signal.SIGSEGV)
-        if name.startswith("full"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return super().__call__(data)

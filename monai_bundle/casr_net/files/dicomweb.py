@@ -20,6 +20,7 @@ from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian
 
 from ..errors import DataError, shown
 from .answers import PACSError, asking
+from .atomic import write_error
 from .frames import MAX_FRAMES
 from .pixeldata.header import text
 
@@ -260,7 +261,9 @@ def write_received(path: Path, data: Dataset) -> None:
             data.save_as(path, write_like_original=False)
         else:
             data.save_as(path, enforce_file_format=True)
-    except (OSError, ValueError, AttributeError) as error:
+    except OSError as error:
+        raise write_error(path, error) from error
+    except (ValueError, AttributeError) as error:
         raise DataError(f"{path}: the received instance cannot be written: {shown(str(error), 100)}.") from error
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, DiskFullError
 from ..files.results import ResultWriter
 from .filework import FileJob, FilePart, file_jobs
 from .record import RunReport
@@ -50,19 +49,15 @@ def run_files(
         try:
             with contextlib.closing(through(jobs)) as parts:
                 for part in parts:
-                    if part.error is not None:
-                        raise part.error
+                    error = part.failure if isinstance(part.failure, DiskFullError) else part.error
+                    if error is not None:
+                        raise error
                     _take(part, left, writer, report, begun)
                     unreachable = 0 if part.fetched else unreachable + 1
                     if unreachable >= UNREACHABLE:
                         raise DataError(
                             f"the run stops, since {unreachable} instances one after the other could not be fetched; "
                             "the same command goes on."
-                        )
-                    if _disk_is_full(part):
-                        raise DataError(
-                            f"{writer.output_dir}: the run stops, since the disk is full; with room on it, the same "
-                            "command goes on."
                         )
         finally:
             # Where the run ends before its time, what workers had in hand: whole results count.
@@ -94,8 +89,3 @@ def _note_results(job: FileJob, writer: ResultWriter, report: RunReport, begun: 
             report.wrote(item, kind, path)
         if made and places.keys() == writer.paths(item).keys():
             report.files[item["path"]].done += 1
-
-
-def _disk_is_full(part: FilePart) -> bool:
-    errors = [*part.record.failed.values(), *([part.failure] if part.failure else [])]
-    return any(os.strerror(errno.ENOSPC) in str(error) for error in errors)

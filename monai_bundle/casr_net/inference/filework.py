@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import CASRError, DataError, UsageError
+from ..errors import CASRError, DataError, DiskFullError, UsageError
 from ..files.addresses import is_address
 from ..files.images import read_angiogram
 from ..files.names import as_text
@@ -142,7 +142,7 @@ class FileWorker:
         part = FilePart(job.record)
         try:
             self._run(job, local)
-        except UsageError as error:  # the same for every file
+        except (UsageError, DiskFullError) as error:  # the same for every file
             part.error = error
         except Exception as error:
             part.failure = expected_error(error) or DataError(

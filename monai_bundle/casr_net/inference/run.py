@@ -9,11 +9,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from ..errors import CASRError, DataError, UsageError
+from ..errors import CASRError, DataError, DiskFullError, UsageError
 from ..files.addresses import is_address
 from ..files.inputs import Inputs
 from ..files.moving import ENDINGS
 from ..files.results import ResultWriter
+from .bundle import expected_error
 from .record import RunReport
 
 __all__ = ["FrameRun", "recorded", "run_frames", "run_inference", "wanted_items"]
@@ -148,7 +149,7 @@ def run_inference(evaluator: FrameRun | None, report: RunReport) -> RunReport:
 
 
 def run_frames(evaluator: FrameRun, report: RunReport) -> None:
-    """Run the evaluator to its end, and close it; an error costs the frame it comes from."""
+    """Run the evaluator to its end, and close it; an error costs the frame it comes from, unless the disk is full."""
     try:
         while not evaluator.finished:
             try:
@@ -158,6 +159,9 @@ def run_frames(evaluator: FrameRun, report: RunReport) -> None:
             except Exception as error:
                 if evaluator.current is None or isinstance(error, UsageError):
                     raise
+                full = expected_error(error)
+                if isinstance(full, DiskFullError):
+                    raise full from error
                 report.frame_failed(evaluator.current, error)
     finally:
         evaluator.close()
@@ -169,18 +173,23 @@ def recorded(report: RunReport) -> Iterator[None]:
     report.begin()
     state = "stopped"
     try:
-        yield
-        state = "finished"
-    except KeyboardInterrupt:
-        state = "interrupted"
-        raise
-    finally:
-        report.end(state)
-        if state == "interrupted":
-            logger.warning(
-                "%s; the same command goes on with what is missing (a cine that becomes one stack begins anew).",
-                report.summary(),
-            )
+        try:
+            yield
+            state = "finished"
+        except KeyboardInterrupt:
+            state = "interrupted"
+            raise
+        finally:
+            report.end(state)
+            if state == "interrupted":
+                logger.warning(
+                    "%s; the same command goes on with what is missing (a cine that becomes one stack begins anew).",
+                    report.summary(),
+                )
+    except DiskFullError as error:  # of a result, or of the record itself
+        raise DiskFullError(
+            f"{str(error).removesuffix('.')}; the run stops. With room on the disk, the same command goes on."
+        ) from error
     records = report.files.values()
     kept = sum(record.state == "kept" for record in records)
     logger.info(
