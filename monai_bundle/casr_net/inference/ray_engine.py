@@ -230,7 +230,7 @@ def _through_pool(
         parts = data.map_batches(
             Actor, fn_constructor_args=(actor,), batch_size=1, num_cpus=threads, num_gpus=1 if on_gpu else None,
             compute=ray.data.ActorPoolStrategy(size=pool, max_tasks_in_flight_per_actor=TASKS),
-            max_restarts=len(jobs), max_task_retries=0,
+            max_restarts=len(jobs) - 1, max_task_retries=0,
         )  # fmt: skip
         try:
             for batch in parts.iter_batches(batch_size=None, prefetch_batches=0):
