@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,6 +201,36 @@ def test_an_interrupted_run_goes_on(segment, cines, pool) -> None:
     pool()
     assert segment(*paths, options=RAY)[0] == 0
     assert [file["state"] for file in record(output)["runs"][1]["files"]] == ["kept", "done"]
+
+
+def test_workers_go_by_the_plan_of_an_earlier_one(
+    segment, cines, pool, random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same results and record."""
+    pytest.importorskip("onnxruntime")
+    from casr_net.inference import filework, ray_engine
+
+    pool()
+    networks = []
+
+    def worker(network: Any) -> Any:
+        networks.append(type(network).__name__)
+        return filework.FileWorker(network)
+
+    monkeypatch.setattr(ray_engine, "FileWorker", worker)
+    (tmp_path / "models").mkdir()
+    weights = shutil.copy(random_weights, tmp_path / "models" / "model.pt")
+    (path,) = cines("a.tif")
+    found = []
+    for _ in range(2):
+        code, output = segment(path, options=(*RAY, "--weights", weights, "--runtime", "onnx", "--probability"))
+        assert code == 0
+        found.append(
+            (without_times(record(output)), [(output / name).read_bytes() for name in sorted(files(output))[:6]])
+        )
+        shutil.rmtree(output)
+    assert networks == ["ConfiguredNetwork", "PlannedNetwork"]
+    assert found[0] == found[1] and len(found[0][1]) == 6 and found[0][0]["runs"][0]["runtime"] == "onnx fp32"
 
 
 def test_wrong_weights_end_the_run(segment, png: Path, pool, tmp_path: Path, capsys) -> None:

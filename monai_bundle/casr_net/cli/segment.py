@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tta", action="store_true", help="mean of the frame and its mirror images: steadier, four times as long"
     )
     parser.add_argument(
-        "--flat", action="store_true", help="leave the sub-folders of an INPUT folder out of the output"
+        "--flat", action="store_true", help="leave the folders of an INPUT folder or list out of the output"
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace results that exist; without it, what is missing is done"
