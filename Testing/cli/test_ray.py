@@ -46,7 +46,7 @@ def cluster() -> Iterator[None]:
 
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**QUIET, "PYTHONPATH": paths}.items():
+        for name, value in {**QUIET, "PYTHONPATH": paths, "RAY_worker_niceness": "0"}.items():
             patch.setenv(name, value)
         ray.init(
             address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
