@@ -210,7 +210,8 @@ def test_a_killed_run_loses_little(segment, cine: Path, monkeypatch) -> None:
     assert len(record(output)["outputs"]) < 4
     assert segment(cine)[0] == 0
     assert {name: stamp for name, stamp in times(output).items() if name in before} == before
-    assert len(times(output)) == 5
+    assert len(times(output)) == 5 and len(record(output)["outputs"]) == 5
+    assert {made["run"] for made in record(output)["outputs"].values()} == {1, 2}
 
 
 def test_a_stranger_beside_a_killed_run_is_not_taken_for_its_result(segment, cine: Path, monkeypatch) -> None:

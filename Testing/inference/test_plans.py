@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from makers.dicoms import write, xa
 from monai.transforms import Compose, DivisiblePad, Resize
 
 from casr_net.cli import main
@@ -189,6 +190,48 @@ def test_plan_holds_for_what_it_was_made_from(
 
 
 @needs_runtime
+def test_lists_and_addresses_go_by_a_plan(weights: Path, tmp_path: Path, angiogram: np.ndarray) -> None:
+    """Without torch, with the token of the command or of the configuration, and with the same results and record."""
+    pytest.importorskip("dicomweb_client")
+    from makers.fake_pacs import FakePACS
+
+    cines = [np.stack([np.roll(angiogram, 9 * place + shift, axis=0) for place in range(2)]) for shift in (0, 30)]
+    names = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.4"}
+    sources = [write(tmp_path / f"{place}.dcm", xa(cine, **names)) for place, cine in enumerate(cines)]
+    (tmp_path / "token").write_text("abc\n")
+    (tmp_path / "other").write_text("xyz\n")
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"token_file": str(tmp_path / "other"), "network_size": 96}), encoding="utf-8")
+    pacs = FakePACS(sources[1:])
+    (tmp_path / "cines.txt").write_text(f"{sources[0]}\n{pacs.url}?Modality=XA\n{tmp_path / 'missing.dcm'}\n")
+    words = ["segment", str(tmp_path / "cines.txt"), "-w", str(weights), "--runtime", RUNTIMES[0], "-q", "--flat"]
+    words += ["-c", str(config), "-o"]
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    def tokens() -> set[str]:
+        sent = {one.headers["authorization"] for one in pacs.asked}
+        pacs.asked.clear()
+        return sent
+
+    try:
+        assert main([*words, str(first), "--token-file", str(tmp_path / "token")]) == 1
+        assert tokens() == {"Bearer abc"}
+        assert run_alone([*words, str(second)]) == [] and tokens() == {"Bearer xyz"}
+        masks = [{path.name: path.read_bytes() for path in output.glob("*.png")} for output in (first, second)]
+        assert masks[0] == masks[1] and len(masks[0]) == 4
+        records = [json.loads((output / "run.json").read_text()) for output in (first, second)]
+        assert without_times(records[0]) == without_times(records[1])
+        assert sorted(file["state"] for file in records[1]["runs"][0]["files"]) == ["done", "done", "failed"]
+        assert records[1]["runs"][0]["runtime"].startswith(RUNTIMES[0])
+        assert run_alone([*words, str(first), "--token-file", str(tmp_path / "token")]) == []
+        assert tokens() == {"Bearer abc"}
+        again = json.loads((first / "run.json").read_text())["runs"][1]
+        assert sorted(file["state"] for file in again["files"]) == ["failed", "kept", "kept"]
+    finally:
+        pacs.stop()
+
+
+@needs_runtime
 def test_a_choice_that_is_measured_anew_ends_the_plan(
     weights: Path, small_config: Path, png: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,8 +245,9 @@ def test_a_choice_that_is_measured_anew_ends_the_plan(
     del asked["runtime"]
     run = planned_run(files, asked)
     assert isinstance(run, PlannedRun)
-    assert run_inference(run, run.report).exit_code == 0 and run.finished
-    assert run.used.split()[0] == RUNTIMES[0] == run.report.record.runs[0]["runtime"].split()[0]
+    frames = run.frames()
+    assert frames is not None and run_inference(frames, run.report).exit_code == 0 and frames.finished
+    assert run.network.used.split()[0] == RUNTIMES[0] == run.report.record.runs[0]["runtime"].split()[0]
     (choice,) = weights.parent.glob(".runtimes/choice-*.zip")
     choice.unlink()
     assert planned_run(files, asked) is None
@@ -215,13 +259,15 @@ def test_overlays_that_only_monai_can_read_have_no_plan(tmp_path: Path) -> None:
         ({"network_size": 96}, True), ({"postprocessing#transforms#3#max_gap": 0.1}, True), ({"inputs": "x"}, True),
         ({"weights": "$@bundle_root + '/models/compact.pt'"}, True), ({"weights": "$open('x').read()"}, False),
         ({"threshold": "$float(__import__('os').environ['T'])"}, False), ({"channel_names": ["%x.json::y"]}, False),
+        ({"token_file": "secret.txt"}, True), ({"token_file": None}, True), ({"token_file": "@weights"}, False),
         ({"writer": {"_target_": "casr_net.files.ResultWriter"}}, False), ({"handlers#0#mask_key": "pred"}, False),
     ):  # fmt: skip
         overlay.write_text(json.dumps(content), encoding="utf-8")
         found = Order(config_files([overlay]), {})
         assert found.plain == plain, content
         if plain:
-            assert found.weights == str(build(load_parser([overlay]), "weights"))
+            parser = load_parser([overlay])
+            assert found.weights == str(build(parser, "weights")) and found.token_file == build(parser, "token_file")
 
 
 @needs_runtime

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+from makers.fake_pacs import FakePACS
 
 from casr_net import Segmenter
 from casr_net.cine.curve import ContrastCurve
@@ -22,7 +23,6 @@ from casr_net.refinement.contours import RefinementParameters, refine
 from casr_net.synthetic.dataset import write_dataset
 
 from .conftest import Answer, Server, full_mask, png
-from .fake_pacs import FakePACS
 
 
 def decoded(answer: Answer) -> np.ndarray:

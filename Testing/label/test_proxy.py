@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pydicom
 import pytest
+from makers.fake_pacs import Asked, FakePACS
 
 from casr_net.synthetic.dataset import write_dataset
 
 from .conftest import PYTHON, REASON, Answer, Server, png
-from .fake_pacs import Asked, FakePACS
 
 pytestmark = pytest.mark.skipif(not PYTHON.is_file(), reason=REASON)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-__all__ = ["CASRError", "DataError", "UsageError", "WeightsError", "shown"]
+__all__ = ["CASRError", "DataError", "DiskFullError", "UsageError", "WeightsError", "shown"]
 
 
 class CASRError(Exception):
@@ -17,6 +17,10 @@ class CASRError(Exception):
 
 class DataError(CASRError):
     """An input or output file cannot be used."""
+
+
+class DiskFullError(DataError):
+    """There is no room left to write: what comes next would fail too."""
 
 
 class WeightsError(CASRError):

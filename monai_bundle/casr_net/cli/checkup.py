@@ -44,6 +44,7 @@ EXTRAS = {
     "onnx": "a faster runtime for CPUs",
     "openvino": "a faster runtime for CPUs",
     "pacs": "reading from a DICOMweb server",
+    "ray": "casr segment --engine ray",
     "video": "casr segment --overlay video",
     "experiments": "pictures of the experiments",
 }

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from ..files.addresses import is_address
+from ..files.lists import names_addresses
 from ..files.names import DERIVED, FORMATS, OVERLAYS
+from ..inference.engines import ENGINES, require_ray
 from ..inference.runtimes.packages import PRECISIONS, RUNTIMES
 from .arguments import add_network, add_output, add_window, checked_window
+
+if TYPE_CHECKING:
+    from ..inference.filework import FileJob, FilePart, Network
+    from ..inference.record import RunReport
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -24,12 +32,17 @@ EXAMPLES = """\
   casr segment folder -o results --overlay                    masks and pictures of all images below a folder
   casr segment cine.dcm -o results --overlay video            a video of the contours, at the cine's own rate
   casr segment cine.dcm -o results -f seg                     a DICOM Segmentation
-  casr segment cine.dcm -o results --key-frames 2             the two best frames only"""
+  casr segment cine.dcm -o results --key-frames 2             the two best frames only
+  casr segment cines.txt -o results --engine ray              a list of cines, by several processes or computers
+  casr segment "https://pacs/dicom-web?PatientID=7&Modality=XA" -o results -f seg"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("input", nargs="+", metavar="INPUT", help="image, DICOM file or folder")
+    parser.add_argument(
+        "input", nargs="+", metavar="INPUT",
+        help="image, DICOM file or folder; a text file (.txt) with a path a line; a search of a DICOMweb server",
+    )  # fmt: skip
     add_output(parser, "folder for the results and run.json")
     parser.add_argument("-f", "--format", choices=FORMATS, default="png", help="of the masks (%(default)s)")
     parser.add_argument(
@@ -47,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tta", action="store_true", help="mean of the frame and its mirror images: steadier, four times as long"
     )
     parser.add_argument(
-        "--flat", action="store_true", help="leave the sub-folders of an INPUT folder out of the output"
+        "--flat", action="store_true", help="leave the folders of an INPUT folder or list out of the output"
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace results that exist; without it, what is missing is done"
@@ -56,6 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser)
     parser.add_argument("--runtime", choices=("auto", *RUNTIMES), help="what computes the network (auto: the fastest)")
     parser.add_argument("--precision", choices=PRECISIONS, help="in which number format (auto: the fastest of those)")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="local",
+        help="this process, or a pool of processes by Ray, on this computer or on those of RAY_ADDRESS (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--workers", type=int, metavar="N", help="processes of --engine ray (as many as processors)")
+    parser.add_argument(
+        "--token-file", metavar="FILE", help="a DICOMweb server's bearer token, else that in CASR_DICOMWEB_TOKEN"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -74,6 +95,7 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.key_frames is not None and options.overlay in ("video", "animation"):
         raise UsageError("--key-frames cannot be shown as a cine, which needs every frame; use --overlay sheet.")
+    _check_engine(options)
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: exists and is no folder.")
@@ -100,37 +122,76 @@ def run(options: argparse.Namespace) -> int:
         asked["runtime"] = options.runtime
     if options.precision:
         asked["precision"] = options.precision
+    if options.token_file:
+        asked["token_file"] = options.token_file
 
+    from ..inference.files_run import run_files
     from ..inference.plans.run import planned_run
     from ..inference.run import run_inference
 
     # Where torch is there already, nothing is to be gained.
     quick = None if "torch" in sys.modules else planned_run(files, asked)
     if quick is None:
-        return _configured(files, asked, options.quiet)
+        return _configured(files, asked, options)
     with _bar(options.quiet, total=len(quick.items), desc="frames") as quick.report.progress:
-        return int(run_inference(quick if quick.items else None, quick.report).exit_code)
+        if _are_apart(options) and quick.items:
+            through = _through(options, files, asked, quick.report, quick.network)
+            return int(run_files(quick.items, quick.network.writer, quick.report, through).exit_code)
+        return int(run_inference(quick.frames(), quick.report).exit_code)
 
 
-def _configured(files: Sequence[str], asked: dict[str, Any], quiet: bool) -> int:
-    """Segment by the configuration's own objects, and return the exit code."""
+def _configured(files: Sequence[str], asked: dict[str, Any], options: argparse.Namespace) -> int:
+    """Segment by the configuration's own objects, and return the exit code.
+
+    Args:
+        files: the base configuration and overlays.
+        asked: values by key of ``inference.json``.
+        options: of the command.
+    """
     from ..inference.bundle import build, load_parser
+    from ..inference.files_run import run_files
     from ..inference.plans.making import keep_plan
     from ..inference.run import run_inference
 
     parser = load_parser(files[1:], **asked)
-    with _bar(quiet or asked["key_frames"] is None, desc="contrast") as update:
+    with _bar(options.quiet or asked["key_frames"] is None, desc="contrast") as update:
         build(parser, "select").progress = lambda path, done, total: update(1)
-        dataset = build(parser, "dataset")
+        items = build(parser, "dataset").data
     report = build(parser, "report")
-    if not dataset.data:
+    if not items:
         return int(run_inference(None, report).exit_code)
+    if _are_apart(options):
+        from ..inference.configured import ConfiguredNetwork
+
+        writer = build(parser, "writer")
+        network = ConfiguredNetwork(parser) if options.engine == "local" else None
+        through = _through(options, files, asked, report, network)
+        with _bar(options.quiet, total=len(items), desc="frames") as report.progress:
+            code = int(run_files(items, writer, report, through).exit_code)
+        if network is not None:
+            keep_plan(files, asked, network.parser())
+        return code
     evaluator = build(parser, "evaluator")
 
-    with _bar(quiet, total=len(dataset.data), desc="frames") as report.progress:
+    with _bar(options.quiet, total=len(items), desc="frames") as report.progress:
         code = int(run_inference(evaluator, report).exit_code)
     keep_plan(files, asked, parser)
     return code
+
+
+def _through(
+    options: argparse.Namespace, files: Sequence[str], asked: dict[str, Any], report: RunReport, network: Network | None
+) -> Callable[[Sequence[FileJob]], Generator[FilePart]]:
+    """The way of files through their workers: one in this process, or Ray's pool."""
+    if options.engine == "local":
+        from ..inference.filework import FileWorker, one_by_one
+
+        assert network is not None
+        return functools.partial(one_by_one, FileWorker(network))
+    from ..inference.ray_engine import WorkerSettings, ray_parts
+
+    on_gpu = str(report.run["device"]).startswith("cuda")
+    return functools.partial(ray_parts, WorkerSettings(files[1:], asked), workers=options.workers, on_gpu=on_gpu)
 
 
 @contextmanager
@@ -148,10 +209,27 @@ def _bar(hidden: bool, desc: str, total: int | None = None) -> Iterator[Callable
 def _nothing_is_there(inputs: Sequence[str]) -> bool:
     """Whether no input is there at all, which is then said of each; with one that is, the others are failures of the
     run."""
-    if any(os.path.lexists(path) or "://" in path for path in inputs):
+    if any(os.path.lexists(path) or is_address(path) for path in inputs):
         return False
     from ..files.inputs import find_inputs
 
     for failure in find_inputs(inputs).failures.values():
         logging.getLogger("casr_net").error("%s", failure)
     return True
+
+
+def _are_apart(options: argparse.Namespace) -> bool:
+    """Whether files are done one by one, each by a worker."""
+    return bool(options.engine != "local" or names_addresses(options.input))
+
+
+def _check_engine(options: argparse.Namespace) -> None:
+    """Refuse what does not go together, before the seconds that loading takes."""
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"--workers is {options.workers}; at least 1 is needed.")
+    if options.workers is not None and options.engine == "local":
+        raise UsageError("--workers is for --engine ray; the local engine uses all processors by itself.")
+    if options.key_frames is not None and (options.engine != "local" or names_addresses(options.input)):
+        raise UsageError("--key-frames looks at all frames before; give files, and leave --engine ray out.")
+    if options.engine == "ray":
+        require_ray()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, DiskFullError
 from .names import suffix
 
-__all__ = ["PART", "write_atomically"]
+__all__ = ["FULL", "PART", "write_atomically", "write_error"]
 
 
 PART = ".part-"
 """Begin of the names of files that are being written, followed by the process's number."""
 
 LONGEST_ENDING = 16
+
+FULL = {number for number in (errno.ENOSPC, getattr(errno, "EDQUOT", None)) if number is not None}
+"""Errors of the operating system: no room on the disk, or more than the user may have."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], sync: bool = False) -> Path:
@@ -30,7 +34,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], sync: bool = F
         sync: wait until the content is on the disk before the renaming, so that the file survives a power cut too.
 
     Raises:
-        DataError: when the file cannot be written.
+        DataError: when the file cannot be written; DiskFullError among them.
     """
     # Writers choose the format by the ending. Threads may write the same file at the same time.
     ending = suffix(path)
@@ -47,5 +51,11 @@ def write_atomically(path: Path, write: Callable[[Path], object], sync: bool = F
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}.") from error
+        raise write_error(path, error) from error
     return path
+
+
+def write_error(path: Path, error: OSError) -> DataError:
+    """What is to be raised where a file cannot be written."""
+    kind = DiskFullError if error.errno in FULL else DataError
+    return kind(f"{path}: cannot be written: {error.strerror or error}.")

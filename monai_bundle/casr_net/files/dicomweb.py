@@ -7,7 +7,7 @@ every one of them ends, and whatever goes wrong is one kind of error.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian
 
-from ..errors import CASRError, DataError, shown
+from ..errors import DataError, shown
+from .answers import PACSError, asking
+from .atomic import write_error
+from .frames import MAX_FRAMES
 from .pixeldata.header import text
 
 __all__ = ["DICOMwebArchive", "Instance", "PACSError", "Series", "complete_file_meta"]
@@ -26,9 +29,8 @@ __all__ = ["DICOMwebArchive", "Instance", "PACSError", "Series", "complete_file_
 TIMEOUT = (5.0, 60.0)
 """Seconds to connect, and between two bytes; without a limit, a server that hangs would stop its client. Our choice."""
 
-
-class PACSError(CASRError):
-    """The server did not answer, or refused; the request may be sent again."""
+PAGE = 500
+"""Answers to a search that are asked for at once. Our choice."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class DICOMwebArchive:
     Args:
         url: for example ``http://127.0.0.1:8042/dicom-web``.
         user, password: for HTTP basic authentication; none without a user.
+        token: bearer token (RFC 6750), in place of them; "" for none.
         qido, wado, stow: prefixes of the addresses of the three services; none for most servers.
     """
 
@@ -78,13 +81,16 @@ class DICOMwebArchive:
         user: str = "",
         password: str = "",
         *,
+        token: str = "",
         qido: str | None = None,
         wado: str | None = None,
         stow: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         session = _Session()
-        if user:
+        if token:
+            session.auth = _Bearer(token)
+        elif user:
             session.auth = (user, password)
         self._client = DICOMwebClient(
             url=self.url, session=session, qido_url_prefix=qido, wado_url_prefix=wado, stow_url_prefix=stow
@@ -120,6 +126,68 @@ class DICOMwebArchive:
             return [
                 Instance(series.study, series.series, str(one.SOPInstanceUID), _title(series, one)) for one in found
             ]
+
+    def find_series(self, search: Mapping[str, Any]) -> Iterator[Series]:
+        """As :meth:`series`, page after page, however many there are.
+
+        Raises:
+            PACSError: when there is no usable answer.
+        """
+        for one in self._pages(lambda page: self._client.search_for_series(search_filters=dict(search), **page)):
+            with self._asking():
+                yield Series(str(one.StudyInstanceUID), str(one.SeriesInstanceUID), _count(one))
+
+    def find_headers(self, series: Series, search: Mapping[str, Any]) -> Iterator[Dataset]:
+        """What the server tells of the instances of a series that match (QIDO-RS); each has a SOPInstanceUID.
+
+        Raises:
+            PACSError: when there is no usable answer.
+        """
+
+        def ask(page: dict[str, Any]) -> Any:
+            return self._client.search_for_instances(
+                series.study, series.series, search_filters=dict(search), fields=["NumberOfFrames"], **page
+            )
+
+        yield from self._pages(ask)
+
+    def count_frames(self, series: Series, header: Dataset) -> int:
+        """Frames of an image, as the search told, or else its header (WADO-RS metadata).
+
+        Raises:
+            PACSError: when there is no usable answer; DataError: when the number is none.
+        """
+        value = header.get("NumberOfFrames")
+        if value is None:
+            with self._asking():
+                whole = Dataset.from_json(
+                    self._client.retrieve_instance_metadata(series.study, series.series, header.SOPInstanceUID),
+                    bulk_data_uri_handler=lambda *_: None,
+                )
+                value = whole.get("NumberOfFrames") or 1
+        try:
+            if 1 <= int(value) <= MAX_FRAMES:
+                return int(value)
+        except (TypeError, ValueError):
+            pass
+        raise DataError(
+            f"{self.url}: {header.SOPInstanceUID} has {shown(value)} frames, as the server states; expected 1 to "
+            f"{MAX_FRAMES}."
+        )
+
+    def _pages(self, ask: Callable[[dict[str, Any]], Any]) -> Iterator[Dataset]:
+        """All answers to a search. A server gives as many at once as it likes; one that knows no pages gives the same
+        again, which ends it."""
+        known: set[str] = set()
+        while True:
+            with self._asking():
+                found = [Dataset.from_json(item) for item in ask({"limit": PAGE, "offset": len(known)})]
+                told = {str(one.get("SOPInstanceUID") or one.SeriesInstanceUID): one for one in found}
+            new = [one for uid, one in told.items() if uid not in known]
+            if not new:
+                return
+            known |= told.keys()
+            yield from new
 
     def fetch(self, where: Instance) -> Dataset:
         """An instance, which the server converts to Explicit VR Little Endian where it has to (WADO-RS).
@@ -161,15 +229,8 @@ class DICOMwebArchive:
             code = f"0x{reason:04X}" if isinstance(reason, int) else "not stated"
             raise PACSError(f"{self.url}: refused {data.SOPInstanceUID}; its failure reason is {code} (PS3.18).")
 
-    @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
-        try:
-            yield
-        except requests.HTTPError as error:
-            status = error.response.status_code if error.response is not None else "unknown"
-            raise PACSError(f"{self.url}: answered with HTTP status {status}.") from error
-        except Exception as error:  # an answer of a foreign program: parsers raise whatever they like on it
-            raise PACSError(f"{self.url}: no usable answer ({type(error).__name__}).") from error
+    def _asking(self) -> contextlib.AbstractContextManager[None]:
+        return asking(self.url, TIMEOUT[1])
 
 
 def complete_file_meta(data: Dataset) -> None:
@@ -200,7 +261,9 @@ def write_received(path: Path, data: Dataset) -> None:
             data.save_as(path, write_like_original=False)
         else:
             data.save_as(path, enforce_file_format=True)
-    except (OSError, ValueError, AttributeError) as error:
+    except OSError as error:
+        raise write_error(path, error) from error
+    except (ValueError, AttributeError) as error:
         raise DataError(f"{path}: the received instance cannot be written: {shown(str(error), 100)}.") from error
 
 
@@ -216,6 +279,17 @@ def _numbered(word: str, number: str) -> str:
 def _count(series: Dataset) -> int | None:
     value = series.get("NumberOfSeriesRelatedInstances")
     return int(value) if value not in (None, "") else None
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Not a header of the session, which the user's .netrc would replace. It is not sent on to another host."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
 
 class _Session(requests.Session):

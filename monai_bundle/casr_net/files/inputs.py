@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import CASRError, DataError, UsageError, shown
+from .addresses import check_scheme, is_address
 from .images import read_angiogram
 from .kinds import is_image
+from .lists import is_list, name_in_list, read_list
 from .names import DICOM, RASTER, VOLUME, is_result, plain_stem, suffix
 
 __all__ = ["Inputs", "find_inputs", "no_image"]
@@ -28,9 +30,10 @@ class Inputs:
     Attributes:
         items: a dictionary a frame: image and path (both the file; a transform replaces the first), name (relative
             output name without ending), frame (index from 0) and frames (count in the file). A file's are consecutive.
+            The path of an instance of a DICOMweb server is its address.
         failures: path to error, for files that were refused.
         passed_over: what was found in folders and left alone: kind, in words, to number.
-        given: the paths as the user gave them.
+        given: the paths and addresses as the user gave them.
         looked_at: number of files that were opened, whatever came of it.
         window: centre and width of the VOI window that the user wants; None leaves the choice to each file.
     """
@@ -65,7 +68,10 @@ class _Found:
 
 
 def find_inputs(
-    paths: str | Path | Sequence[str | Path], window: Sequence[float] | None = None, flat: bool = False
+    paths: str | Path | Sequence[str | Path],
+    window: Sequence[float] | None = None,
+    flat: bool = False,
+    token_file: str | Path | None = None,
 ) -> Inputs:
     """List every frame of every readable file, by the headers alone; a folder is walked, with the folders below it.
 
@@ -74,15 +80,50 @@ def find_inputs(
     always looked at. Links are followed, and each folder is walked once. Whatever is wrong with one path goes to
     ``failures``, and the others are still listed.
 
+    An address of a DICOMweb server (``https://host/dicom-web?Modality=XA``) stands for the instances that the server
+    finds; they are listed without fetching them, under their own addresses. A text file (``.txt``) is a list of inputs.
+
     Args:
-        paths: files and folders.
+        paths: files, folders, addresses and lists.
         window: centre and width of the VOI window to use in place of the files' own.
         flat: leave the sub-folders out of the names; else they are kept.
+        token_file: holds what DICOMweb servers are to be shown.
+
+    Raises:
+        UsageError: for an address that cannot be a search, or where DICOMweb's package is missing.
     """
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     inputs = Inputs(given=[str(path) for path in given], window=None if window is None else (window[0], window[1]))
     names: dict[str, _Found] = {}
-    for found in _walk([Path(path) for path in given], inputs, flat):
+    for path, listed in _named(given, inputs):
+        if is_address(path):
+            from .archive import find_instances  # requests, which not everybody has
+
+            find_instances(str(path), inputs, flat, token_file)
+            continue
+        check_scheme(path)
+        _add(_walk(Path(path), inputs, flat, listed), inputs, names, flat)
+    return inputs
+
+
+def _named(given: Sequence[str | Path], inputs: Inputs) -> Iterator[tuple[str | Path, str]]:
+    """What is given, and what the lists among it name: with the list, or ""."""
+    for path in given:
+        if not is_list(path):
+            yield path, ""
+            continue
+        try:
+            named = read_list(path)
+        except CASRError as error:
+            inputs.failures[str(path)] = error
+            continue
+        for line in named:
+            yield line, str(path)
+
+
+def _add(walk: Iterator[_Found], inputs: Inputs, names: dict[str, _Found], flat: bool) -> None:
+    """The frames of the files that a walk finds."""
+    for found in walk:
         other = names.get(found.name)
         if other is not None:
             # Named twice, or named beside its folder, is no conflict.
@@ -95,7 +136,6 @@ def find_inputs(
         names[found.name] = found
         common = {"image": str(found.path), "path": str(found.path), "name": found.name, "frames": frames}
         inputs.items += [{**common, "frame": i} for i in range(frames)]
-    return inputs
 
 
 def _look(found: _Found, inputs: Inputs) -> int:
@@ -145,19 +185,21 @@ def no_image(path: str | Path) -> str:
     return shown(str(uid.name)).strip("'")
 
 
-def _walk(given: Sequence[Path], inputs: Inputs, flat: bool) -> Iterator[_Found]:
-    for path in given:
-        try:
-            mode = os.stat(path).st_mode
-        except (OSError, ValueError) as error:
-            inputs.failures[str(path)] = DataError(f"{path}: {_absence(error)}.")
-            continue
-        if stat.S_ISDIR(mode):
-            yield from _images(path, inputs, flat)
-        elif stat.S_ISREG(mode):
-            yield _Found(path, plain_stem(path), None)
-        else:
-            inputs.failures[str(path)] = DataError(f"{path}: neither a file nor a folder.")
+def _walk(path: Path, inputs: Inputs, flat: bool, listed: str) -> Iterator[_Found]:
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        inputs.failures[str(path)] = DataError(
+            f"{path}: {_absence(error)}{f', which {listed} names' if listed else ''}."
+        )
+        return
+    if stat.S_ISDIR(mode):
+        for found in _images(path, inputs, flat):
+            yield replace(found, name=name_in_list(found.path, flat)) if listed else found
+    elif stat.S_ISREG(mode):
+        yield _Found(path, name_in_list(path, flat) if listed else plain_stem(path), None)
+    else:
+        inputs.failures[str(path)] = DataError(f"{path}: neither a file nor a folder.")
 
 
 def _images(root: Path, inputs: Inputs, flat: bool) -> Iterator[_Found]:

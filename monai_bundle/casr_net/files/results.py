@@ -42,6 +42,9 @@ class ResultWriter:
         window: of the run, which the angiogram under an overlay is shown with.
         weights: file of the network's weights, which a DICOM object is marked with; None leaves the mark out.
 
+    Attributes:
+        frames: path of a file, to the frames that are to come, see :meth:`expect`.
+
     Raises:
         UsageError: for an unknown format or overlay, or a video where PyAV is not installed.
     """
@@ -68,7 +71,7 @@ class ResultWriter:
         self.window = None if window is None else (window[0], window[1])
         self.weights = weights
         self._stack: Stack | None = None
-        self._frames: dict[str, list[int]] = {}
+        self.frames: dict[str, list[int]] = {}
 
     @property
     def main(self) -> str:
@@ -135,7 +138,7 @@ class ResultWriter:
                 f"{path}: {len(frames)} of its {items[0]['frames']} frames are asked for; a stack as {self.format} "
                 f"would not tell which. The formats png, {', '.join(DERIVED)} do."
             )
-        self._frames[path] = frames
+        self.frames[path] = frames
 
     def check_kept(self, items: Sequence[dict[str, Any]]) -> None:
         """Look whether the DICOM object of a file, where there is one, holds the frames that are asked for.
@@ -218,7 +221,7 @@ class ResultWriter:
         """The stack of the item's file once all of its masks are there, else None."""
         path = item["path"]
         if self._stack is None or self._stack.path != path:
-            frames = self._frames.get(path) or range(item["frames"])
+            frames = self.frames.get(path) or range(item["frames"])
             self._stack = Stack(path, frames, (mask.shape[0], mask.shape[1]))
         if not self._stack.put(item["frame"], mask):
             return None

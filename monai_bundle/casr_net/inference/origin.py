@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..files.addresses import is_address, place_of
 from ..files.digest import sha256
 from ..files.names import as_text
 from .runfile import RunFile
 
-__all__ = ["difference", "fingerprint"]
+__all__ = ["difference", "fingerprint", "unlisted"]
 
-SOURCE = ("format", "columns", "rows", "bytes", "modified", "sha256", "grey")
+SOURCE = ("format", "columns", "rows", "bytes", "modified", "sha256", "grey", "instance")
 """What a record keeps of an input, that holds for later runs as well."""
 
 
@@ -38,7 +39,7 @@ def difference(record: RunFile, results: Iterable[Path], path: str, run: dict[st
     source: dict[str, Any] = {}
     looked_at: set[tuple[Any, Any]] = set()
     for result in results:
-        entry = record.outputs.get(record.key(result)) or _unlisted(record, result, path)
+        entry = record.outputs.get(record.key(result)) or unlisted(record, result, path)
         if entry is None:
             return f"{result}: exists already and was kept, no record tells how it was made", source
         maker, origin = entry.get("run"), entry.get("input")
@@ -59,6 +60,10 @@ def _compare(record: RunFile, maker: Any, origin: Any, path: str, run: dict[str,
         when = str(past.get("started", ""))[:16].replace("T", " ")
         return f"with other {' and '.join(others)} (run {maker}, {when})", {}
     known = _file(past, origin)
+    if is_address(path):
+        # An instance never changes: another content has another UID (PS3.3 C.12.1.1.1). It is not fetched to look.
+        same = known.get("instance") == place_of(path).instance
+        return ("", {key: known[key] for key in SOURCE if key in known}) if same else (f"from {origin}", {})
     place = os.path.normpath(os.path.join(str(past.get("working_directory", "")), str(origin)))
     same_place = as_text(os.path.abspath(path)) == place
     # Size and time tell that a file is unchanged, not that another one is the same.
@@ -75,8 +80,9 @@ def _file(run: dict[str, Any], path: Any) -> dict[str, Any]:
     return next((known for known in files if known.get("path") == path), {})
 
 
-def _unlisted(record: RunFile, result: Path, path: str) -> dict[str, Any] | None:
-    """An output of a run that was killed between the writing of a result and that of the record; None for others."""
+def unlisted(record: RunFile, result: Path, path: str) -> dict[str, Any] | None:
+    """An output of a run that was killed between the writing of a result and that of the record: number of the run, and
+    input; None for others."""
     for run in reversed(record.runs):
         if run.get("state") == "running" and _file(run, as_text(path)).get("state") == "waiting":
             try:

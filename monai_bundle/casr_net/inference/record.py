@@ -8,18 +8,19 @@ import os
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import CASRError, DataError
+from ..files.addresses import is_address, place_of
 from ..files.digest import sha256
 from ..files.inputs import Inputs
 from ..files.names import as_text, frame_label
 from .areas import write_areas
 from .bundle import expected_error
 from .filerecord import FileRecord
-from .origin import difference
+from .origin import difference, unlisted
 from .provenance import describe, package_versions, settings_hash
 from .runfile import RunFile, now
 
@@ -86,6 +87,7 @@ class RunReport:
         self._started = self._saved = time.perf_counter()
         self._cost = 0.0
         self._inferer, self._areas = inferer, areas
+        self._used: set[str] = set()
         self._outputs: dict[str, dict[str, Any]] = {}
         self._passed_over: dict[str, int] = {}
         self._looked = False
@@ -124,7 +126,10 @@ class RunReport:
         for path, error in inputs.failures.items():
             self.fail(path, error)
         for item in inputs.items:
-            self.files.setdefault(item["path"], FileRecord(item["path"], item["name"], item["frames"]))
+            if item["path"] not in self.files:
+                record = self.files[item["path"]] = FileRecord(item["path"], item["name"], item["frames"])
+                if is_address(record.path):
+                    record.source["instance"] = place_of(record.path).instance
 
     def made_otherwise(self, path: str, results: Iterable[Path]) -> str:
         """A line about the first of the results of a file that this run would have made otherwise; empty if none is.
@@ -135,6 +140,20 @@ class RunReport:
         line, source = difference(self.record, results, path, self.run)
         self.files[path].source |= source
         return line
+
+    def adopt(self, item: dict[str, Any], places: Mapping[str, Path]) -> None:
+        """List the results of a frame that a killed run has written, but not listed any more.
+
+        Args:
+            item: the frame.
+            places: its results that are there, by their kind; :meth:`made_otherwise` has nothing against them.
+        """
+        for kind, path in places.items():
+            if self.record.key(path) not in self.record.outputs:
+                found = unlisted(self.record, path, item["path"])
+                if found is not None:
+                    self.wrote(item, kind, path)
+                    self._outputs[self.record.key(path)]["run"] = found["run"]
 
     def begin(self) -> None:
         """Write that the run has begun.
@@ -190,6 +209,29 @@ class RunReport:
         record.failed[item["frame"]] = known
         self._after(record)
 
+    def take(
+        self, record: FileRecord, outputs: Mapping[str, dict[str, Any]], seconds: Mapping[str, float], used: str = ""
+    ) -> None:
+        """Take over what another report, perhaps of another process, has noted of a file of this run.
+
+        Args:
+            record: of the file.
+            outputs: its results, by their key in ``run.json``.
+            seconds: by stage.
+            used: what computed the network.
+        """
+        known = self.files[record.path]
+        tried = record.done + len(record.failed) - known.done - len(known.failed)
+        self.files[record.path] = record
+        self._outputs |= outputs
+        for stage, value in seconds.items():
+            self.seconds[stage] += value
+        self._used |= {used} - {""}
+        if record.complete:
+            self._conclude(record)
+        self.progress(tried)
+        self._save_in_time()
+
     def went_to_cpu(self, text: str) -> None:
         """Say that the rest of the run is computed on the CPU, and keep it."""
         logger.warning("%s", text)
@@ -199,6 +241,10 @@ class RunReport:
         if record.complete:
             self._conclude(record)
         self.progress(1)
+        self._save_in_time()
+
+    def _save_in_time(self) -> None:
+        """Write how far the run has come, unless that was done just now."""
         if time.perf_counter() - self._saved > self._cost / WRITING_SHARE:
             self.save()
 
@@ -252,7 +298,7 @@ class RunReport:
     def _current(self) -> dict[str, Any]:
         self.seconds["total"] = time.perf_counter() - self._started
         return self.run | {
-            "runtime": getattr(self._inferer, "used", ""),
+            "runtime": ", ".join(sorted(self._used)) or getattr(self._inferer, "used", ""),
             "summary": self.summary(),
             "frames": self._frames(),
             "files": [record.as_json() for record in self.files.values()],

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from ..errors import CASRError, DataError, UsageError
+from ..errors import CASRError, DataError, DiskFullError, UsageError
+from ..files.addresses import is_address
 from ..files.inputs import Inputs
 from ..files.moving import ENDINGS
 from ..files.results import ResultWriter
+from .bundle import expected_error
 from .record import RunReport
 
-__all__ = ["run_inference", "wanted_items"]
+__all__ = ["FrameRun", "recorded", "run_frames", "run_inference", "wanted_items"]
 
 logger = logging.getLogger("casr_net")
 
@@ -55,7 +58,7 @@ def wanted_items(
                 items = select(items, report)
                 report.files[path].asked = len(items)
             missing = _missing(items, writer, report)
-            if missing:
+            if missing and not is_address(path):  # what is fetched is looked at when it is there
                 writer.expect(items)
         except CASRError as error:
             report.fail(path, error)
@@ -105,6 +108,8 @@ def _missing(items: Sequence[dict[str, Any]], writer: ResultWriter, report: RunR
     if otherwise:
         raise DataError(f"{otherwise}; --overwrite replaces it.")
     writer.check_kept(items)
+    for item, places in zip(items, existing, strict=True):
+        report.adopt(item, places)
     needed = writer.paths(items[0]).keys()
     if writer.whole(items[0]) - existing[0].keys():
         return list(items)  # a stack and a video need all of their frames
@@ -137,10 +142,16 @@ def run_inference(evaluator: FrameRun | None, report: RunReport) -> RunReport:
     Returns:
         the report; its ``exit_code`` says whether all went well.
     """
-    report.begin()
-    state = "stopped"
+    with recorded(report):
+        if evaluator is not None:
+            run_frames(evaluator, report)
+    return report
+
+
+def run_frames(evaluator: FrameRun, report: RunReport) -> None:
+    """Run the evaluator to its end, and close it; an error costs the frame it comes from, unless the disk is full."""
     try:
-        while evaluator is not None and not evaluator.finished:
+        while not evaluator.finished:
             try:
                 evaluator.run()
             except BrokenPipeError:
@@ -148,20 +159,37 @@ def run_inference(evaluator: FrameRun | None, report: RunReport) -> RunReport:
             except Exception as error:
                 if evaluator.current is None or isinstance(error, UsageError):
                     raise
+                full = expected_error(error)
+                if isinstance(full, DiskFullError):
+                    raise full from error
                 report.frame_failed(evaluator.current, error)
-        state = "finished"
-    except KeyboardInterrupt:
-        state = "interrupted"
-        raise
     finally:
-        if evaluator is not None:
-            evaluator.close()
-        report.end(state)
-        if state == "interrupted":
-            logger.warning(
-                "%s; the same command goes on with what is missing (a cine that becomes one stack begins anew).",
-                report.summary(),
-            )
+        evaluator.close()
+
+
+@contextlib.contextmanager
+def recorded(report: RunReport) -> Iterator[None]:
+    """What happens inside is a run, with its begin and its end in ``run.json``, and said to the user."""
+    report.begin()
+    state = "stopped"
+    try:
+        try:
+            yield
+            state = "finished"
+        except KeyboardInterrupt:
+            state = "interrupted"
+            raise
+        finally:
+            report.end(state)
+            if state == "interrupted":
+                logger.warning(
+                    "%s; the same command goes on with what is missing (a cine that becomes one stack begins anew).",
+                    report.summary(),
+                )
+    except DiskFullError as error:  # of a result, or of the record itself
+        raise DiskFullError(
+            f"{str(error).removesuffix('.')}; the run stops. With room on the disk, the same command goes on."
+        ) from error
     records = report.files.values()
     kept = sum(record.state == "kept" for record in records)
     logger.info(
@@ -169,4 +197,3 @@ def run_inference(evaluator: FrameRun | None, report: RunReport) -> RunReport:
         sum(record.state == "done" for record in records), len(records), report.seconds["total"],
         f", {kept} done before" if kept else "", f"; see {report.path}" if report.writes else "",
     )  # fmt: skip
-    return report

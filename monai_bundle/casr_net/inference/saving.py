@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DiskFullError
 from ..files.images import Angiogram, read_angiogram
 from ..files.results import ResultWriter
 from ..uncertainty.quality import soft_dice_confidence
@@ -27,8 +28,8 @@ EXTREME = 0.999
 class FrameSaver:
     """Writes each frame's results, and notes outputs, failures and seconds a stage.
 
-    A file whose results cannot be written fails alone. Notes too what looks wrong: a frame without any vessel, or one
-    whose exposed field is black or white by more than half.
+    A file whose results cannot be written fails alone, unless the disk is full. Notes too what looks wrong: a frame
+    without any vessel, or one whose exposed field is black or white by more than half.
 
     Args:
         writer: of the results.
@@ -68,6 +69,8 @@ class FrameSaver:
             self._look(item, source, mask, grey if field is None else grey[field > 0])
             if probability is not None:
                 self.report.files[item["path"]].quality[item["frame"]] = soft_dice_confidence(probability, mask)
+        except DiskFullError:
+            raise
         except Exception as error:  # whatever is wrong with one file must not cost the others
             self.report.frame_failed(item, error)
         else:

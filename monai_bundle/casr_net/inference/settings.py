@@ -74,6 +74,7 @@ SETTINGS: dict[str, tuple[Test, str]] = {
         lambda value: value is None or (_is_whole(value) and 1 <= value <= MAX_FRAMES),
         f"null, or a whole number from 1 to {MAX_FRAMES}",
     ),
+    "token_file": (lambda value: value is None or _is_path(value), "null, or a path"),
     "network_size": (
         lambda value: _is_whole(value) and MIN_SIDE <= value <= MAX_SIDE,
         f"a whole number from {MIN_SIDE} to {MAX_SIDE}",

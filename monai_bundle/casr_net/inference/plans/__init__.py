@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "making": ["keep_plan"],
         "order": ["Order"],
         "plan": ["Plan", "Preparation"],
-        "run": ["PlannedRun", "planned_run"],
+        "run": ["PlannedFrames", "PlannedNetwork", "PlannedRun", "planned_network", "planned_run"],
     },
 )

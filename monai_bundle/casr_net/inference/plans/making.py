@@ -36,19 +36,20 @@ PREPARING = (
 FINISHING = (Probabilityd, MaskOutsideFieldd, Invertd, RefineVesselsd, LabelSliced)
 
 
-def keep_plan(files: Sequence[str | Path], asked: Mapping[str, Any], parser: Any) -> bool:
+def keep_plan(files: Sequence[str | Path], asked: Mapping[str, Any], parser: Any, threads: int | None = None) -> bool:
     """Keep a plan for the next run of the same command. Whatever is wrong, the run that is done is not touched by it.
 
     Args:
         files: the base configuration and overlays.
         asked: values by key of ``inference.json``.
         parser: of the run, which has segmented a frame.
+        threads: that the process was given; None: as torch has them.
 
     Returns:
         whether there is one now.
     """
     try:
-        order = Order([str(file) for file in files], asked)
+        order = Order([str(file) for file in files], asked, threads)
         plan = _plan(order, parser) if order.plain else None
         if plan is None or not _gives_the_same(plan, order, parser):
             return False

@@ -44,10 +44,11 @@ class Order:
     Args:
         files: the base configuration and overlays.
         asked: values by key of ``inference.json``.
+        threads: that the process was given; None: as torch has them.
     """
 
-    def __init__(self, files: Sequence[str], asked: Mapping[str, Any]) -> None:
-        self.files, self.asked = list(files), dict(asked)
+    def __init__(self, files: Sequence[str], asked: Mapping[str, Any], threads: int | None = None) -> None:
+        self.files, self.asked, self.threads = list(files), dict(asked), threads
         self._contents = [Path(file).read_bytes() for file in self.files]
         self._read: list[dict[str, Any]] = [json.loads(content) for content in self._contents]
 
@@ -59,6 +60,10 @@ class Order:
             return False
         if str(self.asked.get("device_name", "auto")) not in ("auto", "cpu"):
             return False
+        if self.asked.get("token_file") is None and any(
+            str(overlay.get("token_file")).startswith("@") for overlay in self._read[1:]
+        ):
+            return False
         known = {*SETTINGS, *COMPONENTS}
         return all(
             {re.split("#|::", key.lstrip("+~"))[0] for key in overlay} <= known and all(map(_is_plain, _texts(overlay)))
@@ -68,16 +73,25 @@ class Order:
     @property
     def weights(self) -> str | None:
         """The file of the weights, as the run's configuration will have it; None where that cannot be told."""
-        asked = self.asked.get("weights")
+        return self._stated("weights")
+
+    @property
+    def token_file(self) -> str | None:
+        """What DICOMweb servers are to be shown; None without, and where that cannot be told."""
+        return self._stated("token_file")
+
+    def _stated(self, name: str) -> str | None:
+        """A path of the configuration."""
+        asked = self.asked.get(name)
         if asked is not None:
             return str(asked)
         for content in reversed(self._read):
-            if "weights" in content:
-                stated = str(content["weights"])
-                beside = BESIDE.fullmatch(stated)
+            if name in content:
+                stated = content[name]
+                beside = BESIDE.fullmatch(str(stated))
                 if beside is not None:
                     return str(bundle_root()) + beside[1]
-                return None if stated.startswith(("$", "@", "%")) else stated
+                return None if stated is None or str(stated).startswith(("$", "@", "%")) else str(stated)
         return None
 
     @property
@@ -102,6 +116,7 @@ class Order:
             "versions": {**package_versions(), **runtime_versions(list(RUNTIMES))},
             "code": _code(),
             "machine": [processor(), platform.system(), _processors(), graphics()],
+            "threads": self.threads,
         }
 
 

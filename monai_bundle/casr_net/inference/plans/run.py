@@ -25,13 +25,13 @@ from ..threads import Shares, current_shares, planned, sharing, without_torch
 from .order import Order
 from .plan import KIND, Plan
 
-__all__ = ["PlannedRun", "planned_run"]
+__all__ = ["PlannedFrames", "PlannedNetwork", "PlannedRun", "planned_network", "planned_run"]
 
 logger = logging.getLogger("casr_net")
 
 
-class PlannedRun(HasFrameLoop):
-    """Stands in for :class:`casr_net.inference.FrameEvaluator` before :func:`casr_net.inference.run_inference`.
+class PlannedNetwork:
+    """A :class:`casr_net.inference.filework.Network` after a plan.
 
     Args:
         plan: what is done with a frame.
@@ -40,25 +40,41 @@ class PlannedRun(HasFrameLoop):
 
     Attributes:
         used: name of the engine, once it has computed a frame.
-        report: of the run.
-        items: frames that are to be segmented.
 
     Raises:
-        CASRError: for inputs, formats or an output folder that cannot be used.
+        CASRError: for formats that cannot be used.
     """
 
     def __init__(self, plan: Plan, engine: OnnxEngine | OpenVINOEngine, order: Order) -> None:
         self.plan, self._engine, self.used = plan, engine, ""
-        asked, window = order.asked, plan.window
-        inputs = find_inputs(asked["inputs"], window, asked["flat"])
-        self._writer = ResultWriter(
-            asked["output_dir"], asked["format"], asked["overlay"], asked["probability"], asked["overwrite"], window,
-            order.weights,
+        asked = order.asked
+        self.writer = ResultWriter(
+            asked["output_dir"], asked["format"], asked["overlay"], asked["probability"], asked["overwrite"],
+            plan.window, order.weights,
         )  # fmt: skip
-        self.report = RunReport(
-            asked["output_dir"], "cpu", str(order.weights), plan.settings, window, self, asked["areas"]
-        )
-        self.items = wanted_items(inputs, self._writer, self.report)
+        self.token_file = order.token_file
+
+    def frames(self, items: Sequence[dict[str, Any]], report: RunReport) -> PlannedFrames:
+        """What goes through these frames."""
+        return PlannedFrames(self, items, report)
+
+    def logits(self, data: dict[str, Any]) -> dict[str, Any]:
+        """``pred``, logits (1, X, Y), is added to the data."""
+        self.used = self._engine.name
+        return {**data, "pred": self._engine.run(data["image"][None])[0]}
+
+
+class PlannedFrames(HasFrameLoop):
+    """Stands in for :class:`casr_net.inference.FrameEvaluator` before :func:`casr_net.inference.run_inference`.
+
+    Args:
+        network: with the plan.
+        items: the frames.
+        report: takes what is to be noted.
+    """
+
+    def __init__(self, network: PlannedNetwork, items: Sequence[dict[str, Any]], report: RunReport) -> None:
+        self.network, self.plan, self.items, self.report = network, network.plan, items, report
         # What refinement needs takes longer to import than a frame to compute.
         self._importing = threading.Thread(target=importlib.import_module, args=("skimage.morphology",), daemon=True)
 
@@ -70,7 +86,7 @@ class PlannedRun(HasFrameLoop):
                 if self._loop is None:
                     self._importing.start()
                     self._loop = FrameLoop(self._pipeline(), self.report)
-                save = FrameSaver(self._writer, self.report)
+                save = FrameSaver(self.network.writer, self.report)
                 for way in self._loop.done():
                     done = way.value
                     save(
@@ -85,19 +101,44 @@ class PlannedRun(HasFrameLoop):
             self._importing.join()
 
     def _pipeline(self) -> Pipeline:
-        shares = current_shares()
+        shares, plan = current_shares(), self.plan
         return Pipeline(
-            frame_stages(self._decode, self.plan.prepare, self._network, self.plan.refine, shares), self.items,
-            shares.room if self.plan.pipeline else 1, lambda data: int(np.prod(data["angiogram"].size)),
+            frame_stages(self._decode, plan.prepare, self.network.logits, plan.refine, shares), self.items,
+            shares.room if plan.pipeline else 1, lambda data: int(np.prod(data["angiogram"].size)),
         )  # fmt: skip
 
     def _decode(self, item: Mapping[str, Any]) -> dict[str, Any]:
         angiogram = read_angiogram(item["path"], self.plan.window)
         return {"image": angiogram.grey(item["frame"]), "angiogram": angiogram}
 
-    def _network(self, data: dict[str, Any]) -> dict[str, Any]:
-        self.used = self._engine.name
-        return {**data, "pred": self._engine.run(data["image"][None])[0]}
+
+class PlannedRun:
+    """A command that is done after a plan: what it is to segment, its record, and the network.
+
+    Args:
+        network: with the plan.
+        order: configurations, and what is asked for beside them.
+
+    Attributes:
+        network: see there.
+        report: of the run.
+        items: frames that are to be segmented.
+
+    Raises:
+        CASRError: for inputs or an output folder that cannot be used.
+    """
+
+    def __init__(self, network: PlannedNetwork, order: Order) -> None:
+        self.network, asked, plan = network, order.asked, network.plan
+        inputs = find_inputs(asked["inputs"], plan.window, asked["flat"], order.token_file)
+        self.report = RunReport(
+            asked["output_dir"], "cpu", str(order.weights), plan.settings, plan.window, network, asked["areas"]
+        )
+        self.items = wanted_items(inputs, network.writer, self.report)
+
+    def frames(self) -> PlannedFrames | None:
+        """What goes through all of them; None where there are none."""
+        return self.network.frames(self.items, self.report) if self.items else None
 
 
 def planned_run(files: Sequence[str | Path], asked: Mapping[str, Any]) -> PlannedRun | None:
@@ -108,13 +149,27 @@ def planned_run(files: Sequence[str | Path], asked: Mapping[str, Any]) -> Planne
         asked: values by key of ``inference.json``.
 
     Raises:
-        CASRError: as :class:`PlannedRun`.
+        CASRError: as :class:`PlannedNetwork` and :class:`PlannedRun`.
     """
-    found = _kept(lambda: _prepared(Order([str(file) for file in files], asked)))
-    return None if found is None else PlannedRun(*found)
+    order = Order([str(file) for file in files], asked)
+    network = planned_network(order)
+    return None if network is None else PlannedRun(network, order)
 
 
-def _prepared(order: Order) -> tuple[Plan, OnnxEngine | OpenVINOEngine, Order] | None:
+def planned_network(order: Order) -> PlannedNetwork | None:
+    """The network of a command whose plan is kept; None where there is none.
+
+    Raises:
+        CASRError: as :class:`PlannedNetwork`.
+    """
+    found = _kept(lambda: _prepared(order))
+    if found is None:
+        return None
+    plan, engine = found
+    return PlannedNetwork(plan, engine, order)
+
+
+def _prepared(order: Order) -> tuple[Plan, OnnxEngine | OpenVINOEngine] | None:
     if not order.plain:
         return None
     store = order.store
@@ -126,7 +181,7 @@ def _prepared(order: Order) -> tuple[Plan, OnnxEngine | OpenVINOEngine, Order] |
         return None  # measured anew
     with without_torch(plan.threads):
         engine = engine_of(plan.engine, plan.model, order)
-    return None if engine is None else (plan, engine, order)
+    return None if engine is None else (plan, engine)
 
 
 def engine_of(name: str, model: dict[str, Any], order: Order) -> OnnxEngine | OpenVINOEngine | None:

@@ -65,7 +65,7 @@ class FakePACS:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait_for(self, wanted: Callable[[Asked], bool], seconds: float = 60) -> Asked:
+    def wait_for(self, wanted: Callable[[Asked], bool], seconds: float = 20) -> Asked:
         """The first request of a kind, as soon as it has come."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -113,7 +113,10 @@ class FakePACS:
 
 def _attributes(header: pydicom.Dataset) -> dict[str, Any]:
     chosen = pydicom.Dataset()
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "Modality"):
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality"):
         chosen[keyword] = header[keyword]
+    for keyword in ("Rows", "Columns", "NumberOfFrames"):
+        if keyword in header:
+            chosen[keyword] = header[keyword]
     chosen.NumberOfSeriesRelatedInstances = 1
     return dict(chosen.to_json_dict())
