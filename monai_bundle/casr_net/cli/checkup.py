@@ -16,14 +16,15 @@ import re
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .kept import told
 
-__all__ = ["MODULES", "clear_kept", "examine", "module_name"]
+__all__ = ["MODULES", "examine", "module_name"]
 
 DISTRIBUTION = "casr-net"
 
@@ -88,24 +89,10 @@ def examine(try_network: bool = True) -> dict[str, Any]:
         "runtimes": _runtimes(),
         "weights": weights,
         "network": network,
-        "kept": _kept(),
+        "kept": told(),
         "label_server": _label_server(folder),
         "problems": problems,
     }  # fmt: skip
-
-
-def clear_kept(weights: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Remove what the runtimes keep between runs: converted networks, measured choices, plans.
-
-    Args:
-        weights: files beside which it is removed, too.
-
-    Returns:
-        folder, files and bytes that were removed, of each place.
-    """
-    from ..inference.runtimes.cleaning import clear
-
-    return [_sum(folder, clear(folder)) for folder in _kept_folders(weights)]
 
 
 def module_name(package: str) -> str:
@@ -224,27 +211,6 @@ def _runtimes() -> list[str]:
         return installed_runtimes() if _findable("torch") else []
     except ImportError:
         return []
-
-
-def _kept() -> list[dict[str, Any]]:
-    """What the runtimes keep between runs, by folder; nothing where packages that tell are missing."""
-    try:
-        from ..inference.runtimes.cleaning import kept_files
-
-        return [_sum(folder, kept_files(folder)) for folder in _kept_folders()]
-    except ImportError:
-        return []
-
-
-def _kept_folders(weights: Sequence[str] = ()) -> list[Path]:
-    from ..inference.runtimes.store import store_folder
-
-    shipped = _bundle(Path(__file__).resolve().parents[1]) / "models" / "model.pt"
-    return list(dict.fromkeys(store_folder(path) for path in (shipped, None, *weights)))
-
-
-def _sum(folder: Path, files: Sequence[Any]) -> dict[str, Any]:
-    return {"folder": str(folder), "files": len(files), "bytes": sum(file.size for file in files)}
 
 
 def _bundle(folder: Path) -> Path:

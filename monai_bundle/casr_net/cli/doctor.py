@@ -32,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Look, print what is found, and return the exit code: 1 when something that is needed is broken."""
-    from . import checkup
+    from . import checkup, kept
 
     if options.clear_cache is not None:
         for path in options.clear_cache:
             if not Path(path).is_file():
                 raise UsageError(f"--clear-cache: {path} is no file; expected weights.")
-        removed = checkup.clear_kept(options.clear_cache)
+        removed = kept.clear(options.clear_cache)
         print(json.dumps(removed, indent=2) if options.json else _removed(removed))
         return 0
     found = checkup.examine(try_network=not options.quick)

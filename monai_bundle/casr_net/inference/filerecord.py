@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import CASRError, DataError
 from ..files.names import as_text
 
-__all__ = ["FileRecord", "frame_ranges"]
+__all__ = ["FileRecord", "counted", "frame_ranges"]
 
 
 @dataclass
@@ -115,3 +115,14 @@ def frame_ranges(frames: Iterable[int]) -> str:
         else:
             parts.append([frame])
     return ", ".join(" to ".join(map(str, part)) for part in parts)
+
+
+def counted(records: Iterable[FileRecord]) -> dict[str, int]:
+    """Frames of all files of a run: expected, there before, done, failed."""
+    files = list(records)
+    return {
+        "expected": sum(record.frames if record.asked is None else record.asked for record in files),
+        "before": sum(record.before for record in files),
+        "done": sum(record.done for record in files),
+        "failed": sum(len(record.failed) for record in files),
+    }

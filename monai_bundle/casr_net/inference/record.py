@@ -19,7 +19,7 @@ from ..files.inputs import Inputs
 from ..files.names import as_text, frame_label
 from .areas import write_areas
 from .bundle import expected_error
-from .filerecord import FileRecord
+from .filerecord import FileRecord, counted
 from .origin import difference, unlisted
 from .provenance import describe, package_versions, settings_hash
 from .runfile import RunFile, now
@@ -283,24 +283,15 @@ class RunReport:
 
     def summary(self) -> str:
         """How far the run has come, such as "interrupted, 4 of 14 frames"."""
-        frames = self._frames()
+        frames = counted(self.files.values())
         return f"{self.run['state']}, {frames['before'] + frames['done']} of {frames['expected']} frames"
-
-    def _frames(self) -> dict[str, int]:
-        files = self.files.values()
-        return {
-            "expected": sum(record.frames if record.asked is None else record.asked for record in files),
-            "before": sum(record.before for record in files),
-            "done": sum(record.done for record in files),
-            "failed": sum(len(record.failed) for record in files),
-        }
 
     def _current(self) -> dict[str, Any]:
         self.seconds["total"] = time.perf_counter() - self._started
         return self.run | {
             "runtime": ", ".join(sorted(self._used)) or getattr(self._inferer, "used", ""),
             "summary": self.summary(),
-            "frames": self._frames(),
+            "frames": counted(self.files.values()),
             "files": [record.as_json() for record in self.files.values()],
             "passed_over": self._passed_over,
             "seconds": {stage: round(value, 4) for stage, value in self.seconds.items()},
