@@ -1,4 +1,4 @@
-"""What runtimes keep between runs (converted networks, measured choices, plans): told and removed by ``casr doctor``."""
+"""What runtimes keep between runs (converted networks, measured choices, plans), as ``casr doctor`` tells it."""
 
 from __future__ import annotations
 
