@@ -13,8 +13,9 @@ import platformdirs
 import pytest
 from filelock import FileLock
 
-from casr_net.cli import checkup, main
+from casr_net.cli import main
 from casr_net.files.atomic import PART
+from casr_net.inference import bundle
 from casr_net.inference.runtimes import cleaning
 from casr_net.inference.runtimes.store import Store
 
@@ -151,7 +152,7 @@ def test_doctor_tells_what_is_kept_and_removes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / "cache" / name)
-    monkeypatch.setattr(checkup, "_bundle", lambda folder: tmp_path)
+    monkeypatch.setattr(bundle, "bundle_root", lambda: tmp_path)
     for name in ("models", "mine"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.pt").touch()
