@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from makers.orthanc import Orthanc, free_port
 from PIL import Image
 
 from casr_net.cli import main
@@ -24,6 +25,13 @@ def segment(random_weights: Path, small_config: Path, tmp_path: Path) -> Callabl
         return main(command), output
 
     return run
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
+    one = Orthanc(tmp_path / "orthanc", free_port()).start()
+    yield one
+    one.stop()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import numpy as np
 import pydicom
 import pytest
 from makers.dicoms import write, xa
-from makers.orthanc import ORTHANC, PLUGIN, REASON, Orthanc, free_port
+from makers.orthanc import ORTHANC, PLUGIN, REASON, Orthanc
 
 from casr_net.errors import UsageError
 from casr_net.files.addresses import Search, instance_address, parse_search, place_of
@@ -206,13 +206,6 @@ def test_key_frames_need_files(segment, tmp_path: Path, capsys) -> None:
     for given in ("https://host/dicom-web?Modality=XA", tmp_path / "list.txt"):
         assert segment(given, options=("--key-frames", 1))[0] == 2
         assert "--key-frames looks at all frames before" in capsys.readouterr().err
-
-
-@pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
-    one = Orthanc(tmp_path / "orthanc", free_port()).start()
-    yield one
-    one.stop()
 
 
 @pytest.mark.skipif(ORTHANC is None or not PLUGIN.is_file(), reason=REASON)

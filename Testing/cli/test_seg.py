@@ -14,7 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 from makers.dicoms import compressed, write, xa
-from makers.orthanc import ORTHANC, PLUGIN, REASON, Orthanc, free_port
+from makers.orthanc import ORTHANC, PLUGIN, REASON, Orthanc
 from PIL import Image
 from pydicom.uid import generate_uid
 
@@ -159,13 +159,6 @@ def test_standard_is_kept(done: Done) -> None:
     lines = (said.stdout + said.stderr).splitlines()
     assert any("Segmentation" in line for line in lines), lines
     assert [line for line in lines if line.startswith("Error")] == []
-
-
-@pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
-    one = Orthanc(tmp_path / "orthanc", free_port()).start()
-    yield one
-    one.stop()
 
 
 @pytest.mark.skipif(ORTHANC is None or not PLUGIN.is_file(), reason=REASON)
