@@ -168,10 +168,12 @@ def measure(rounds: int, groups: tuple[Group, ...] = GROUPS) -> dict[str, Any]:
         entries: dict[str, Any] = {}
         for way in ways:
             rate = (plain if way == "torch as it is" else fewer) / median(times, way) * 1000
-            limit = rates["all"][rates["best"]["bf16" if way.endswith("bf16") else "fp32"]]
+            share = None  # there is no limit of mixed formats
+            if "int8" not in way:
+                share = round(rate / rates["all"][rates["best"]["bf16" if way.endswith("bf16") else "fp32"]], 3)
             entries[way] = {
                 **times[way], "ratio": round(median(times, BASE) / median(times, way), 3),
-                "gflops": round(rate, 1), "share": None if "int8" in way else round(rate / limit, 3),
+                "gflops": round(rate, 1), "share": share,
             }  # fmt: skip
         networks[group.name] = {
             "size": group.size, "parameters": sum(value.numel() for value in network.parameters()),

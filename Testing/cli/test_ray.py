@@ -108,7 +108,11 @@ def test_results_and_record_are_those_of_the_local_engine(
     names = [name for name in files(local) if name not in ("run.json", "areas.csv")]
     assert len(names) == 7 + 7 + 3
     for name in names:
-        assert (output / name).read_bytes() == (local / name).read_bytes(), name
+        if "_probability" in name:  # sums are rounded otherwise where other frames share the processors
+            found, wanted = (np.asarray(Image.open(folder / name)).astype(int) for folder in (output, local))
+            assert found.shape == wanted.shape and np.abs(found - wanted).max() <= 1, name
+        else:
+            assert (output / name).read_bytes() == (local / name).read_bytes(), name
     assert len((output / "areas.csv").read_text().splitlines()) == len((local / "areas.csv").read_text().splitlines())
     found, wanted = record(output), without_times(record(local))
     assert found["outputs"].keys() == set(files(output)) - {"run.json", "areas.csv"}, "also what was whole at the crash"

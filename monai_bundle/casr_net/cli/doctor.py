@@ -17,7 +17,7 @@ EXAMPLES = """\
   casr doctor                                                 packages, devices, runtimes, weights, one frame
   casr doctor --quick                                         without running the network
   casr doctor --json                                          the same for programs, or for a report of an error
-  casr doctor --clear-cache                                   remove converted networks and plans of earlier runs"""
+  casr doctor --clear-cache                                   remove what runtimes keep for the next run"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
