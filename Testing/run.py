@@ -21,14 +21,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 PIECES = (
+    ("label",),
     ("extension", "standins"),
     ("benchmarks", "bundle", "cine", "cli", "deploy"),
-    ("label",),
     ("evidence", "files", "fuzz", "inference"),
     ("metrics", "network", "preprocessing", "refinement", "release", "report", "site", "synthetic", "training"),
     ("vessels", "worker"),
 )
-"""Folders that share a process: few processes, since each imports and makes what its tests share anew."""
+"""Folders that share a process: few, since each imports and makes what its tests share anew. The longest first."""
 
 NO_TESTS = 5
 """Exit status of pytest when a selection leaves none."""
