@@ -19,6 +19,7 @@ OPTIONAL = {
     "onnxruntime",
     "onnxscript",
     "openvino",
+    "ray",
 }  # imported if they are there
 
 SCRIPT = """
