@@ -2,9 +2,9 @@
 
 One process for everything was ended by SIGSEGV in three of about a dozen runs, each time at another place. The one core
 file says that the kernel sent it (SI_KERNEL) at an instruction that cannot fault, and no handler was called, not even
-that of faulthandler; the cause is not known (2026-11-26, Linux 6.18 in a virtual machine). So a process that a signal
-ends is said loudly, and its folders are run once more. A second such end is a failure, as is every test that fails.
-Coverage of all processes is put together.
+that of faulthandler; the cause is not known (2026-11-26, Linux 6.18 in a virtual machine). So a process that ends that
+way, by SIGSEGV without a word of faulthandler, is said loudly, and its folders are run once more. Any other crash, and a
+second such end, are failures, as is every test that fails. Coverage of all processes is put together.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ PIECES = (
 )
 """Folders that share a process: few, since each imports and makes what its tests share anew. The longest first."""
 
+TOLD = b"Fatal Python error"
+"""What faulthandler writes first, when a fault of this process calls it."""
+
 NO_TESTS = 5
 """Exit status of pytest when a selection leaves none."""
 
@@ -40,29 +43,39 @@ def missing() -> list[str]:
     return sorted(folders - {name for piece in PIECES for name in piece})
 
 
+def run_once(command: list[str], environment: dict[str, str], at_once: bool) -> tuple[int, bytes]:
+    """Exit status, below 0 for a signal, and output of a process. Its output is passed on, at once or at its end."""
+    kept = []
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+    ) as process:
+        assert process.stdout is not None
+        while part := process.stdout.read(4096):
+            kept.append(part)
+            if at_once:
+                sys.stdout.buffer.write(part)
+                sys.stdout.buffer.flush()
+    output = b"".join(kept)
+    if not at_once:
+        sys.stdout.buffer.write(output)
+        sys.stdout.buffer.flush()
+    return process.returncode, output
+
+
 def run_piece(number: int, words: list[str], jobs: int) -> tuple[int, float]:
-    """Exit status of a piece's process, below 0 for a signal, and its seconds. Of several jobs, printed at its end."""
+    """Exit status of a piece's process, below 0 for a signal, and its seconds."""
     folders = [f"Testing/{name}" for name in PIECES[number]]
-    command = [sys.executable, "-m", "pytest", *folders, "--cov", "--cov-report=", "--cov-fail-under=0", *words]
+    command = [sys.executable, "-X", "faulthandler", "-m", "pytest", *folders]
+    command += ["--cov", "--cov-report=", "--cov-fail-under=0", *words]
     environment = {**os.environ, "COVERAGE_FILE": f".coverage.piece{number}"}
     if jobs > 1:  # with all cores each, they would wait for one another at every step
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
     begun = time.monotonic()
-    for attempt in (1, 2):
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, check=False, stdout=subprocess.PIPE if jobs > 1 else None,
-            stderr=subprocess.STDOUT if jobs > 1 else None,
-        )  # fmt: skip
-        if jobs > 1:
-            sys.stdout.buffer.write(done.stdout)
-        if done.returncode >= 0:
-            break
-        name = signal.Signals(-done.returncode).name
-        again = "They are run once more." if attempt == 1 else "That was the second time."
-        print(f"\n*** {name} ended the process of {', '.join(folders)}. {again} ***\n", flush=True)
-        if done.returncode in (-signal.SIGINT, -signal.SIGTERM):
-            break
-    return done.returncode, time.monotonic() - begun
+    status, output = run_once(command, environment, at_once=jobs == 1)
+    if status == -signal.SIGSEGV and TOLD not in output:
+        print(f"\n*** SIGSEGV ended the process of {', '.join(folders)}, without a word. Once more. ***\n", flush=True)
+        status, _ = run_once(command, environment, at_once=jobs == 1)
+    return status, time.monotonic() - begun
 
 
 def main() -> int:

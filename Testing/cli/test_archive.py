@@ -20,6 +20,7 @@ from makers.orthanc import ORTHANC, PLUGIN, REASON, Orthanc
 from casr_net.errors import UsageError
 from casr_net.files.addresses import Search, instance_address, parse_search, place_of
 from casr_net.files.inputs import find_inputs
+from casr_net.files.lists import is_list
 
 from .conftest import files, record
 from .test_runs import SCHEMA
@@ -275,10 +276,19 @@ def test_a_list_names_inputs(segment, picture: Callable[[Path], Path], tmp_path:
     assert record(output)["runs"][1]["files"][0]["state"] == "kept"
 
 
+def test_an_image_is_no_list_whatever_it_is_called(segment, picture: Callable[[Path], Path], tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.png").rename(tmp_path / "a.txt")
+    code, output = segment(image)
+    assert code == 0 and set(files(output)) == {"run.json", "a_mask.png"}
+    (tmp_path / "BM.txt").write_text(f"BM/none.png\n{image}\n")
+    assert is_list(tmp_path / "BM.txt") and not is_list(image)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "no such file or folder"), ("\n \n", "the list names nothing"),
+        ("a.png\n\0\1\n", "line 2 is no path but "), (None, "no such file or folder"),
+        ("\n \n", "the list names nothing"),
         ("a.png\nother.txt\n", "line 2 names another list, other.txt"),
         ("missing.png\n", "missing.png: no such file or folder, which "),
     ],
@@ -286,6 +296,7 @@ def test_a_list_names_inputs(segment, picture: Callable[[Path], Path], tmp_path:
 def test_lists_that_cannot_be_used(segment, tmp_path: Path, capsys, content: str | None, words: str) -> None:
     if content is not None:
         (tmp_path / "cines.txt").write_text(content)
-    code, _ = segment(tmp_path / "cines.txt")
-    assert code in (1, 2) and words in capsys.readouterr().err
+    code, _ = segment(tmp_path / "cines.txt", quiet=False)
+    said = capsys.readouterr().err
+    assert code == 1 and words in said and len(said.splitlines()) == 1, "at once, before the network is loaded"
     assert os.listdir(tmp_path) in (["cines.txt"], [])

@@ -48,14 +48,19 @@ def test_tiles_are_averaged_where_they_agree(small_tiles: None, shape: tuple[int
     assert float(inside.mean()) < 0.02 * float(whole.std())
 
 
-def test_mask_of_a_tiled_frame_is_that_of_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shipped network at 512 pixels, whole and in tiles of 256."""
-    image = np.asarray(make_angiogram(seed=3, size=512).image)
+@pytest.mark.parametrize("seed", [3, 4])
+def test_mask_of_a_tiled_frame_is_that_of_the_whole_one(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """The shipped network at 512 pixels, whole and in tiles of 384. Real tiles have 1024; in those of 256 it sees too
+    little around: Dice 0.84 to 0.92 there on four images."""
+    image = np.asarray(make_angiogram(seed=seed, size=512).image)
+    whole = Segmenter(device="cpu", runtime="torch", precision="fp32")(image)
+    monkeypatch.setattr(LIMITS, "WHOLE", 400 * 400)
+    monkeypatch.setattr(LIMITS, "TILE", 384)
     segmenter = Segmenter(device="cpu", runtime="torch", precision="fp32")
-    whole = segmenter(image)
-    monkeypatch.setattr(LIMITS, "WHOLE", 300 * 300)
-    monkeypatch.setattr(LIMITS, "TILE", 256)
-    tiled = Segmenter(device="cpu", runtime="torch", precision="fp32")(image)
+    sizes: list[tuple[int, ...]] = []
+    segmenter.network.register_forward_hook(lambda module, args, output: sizes.append(tuple(args[0].shape[2:])))
+    tiled = segmenter(image)
+    assert len(sizes) > 1 and set(sizes) == {(384, 384)}
     both = 2 * (whole.mask & tiled.mask).sum() / (whole.mask.sum() + tiled.mask.sum())
-    assert whole.mask.any() and both > 0.9
+    assert whole.mask.any() and both > 0.98
     assert tiled.mask.shape == whole.mask.shape == image.shape

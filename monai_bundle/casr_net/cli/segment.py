@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..files.addresses import is_address
-from ..files.lists import names_addresses
+from ..files.lists import is_list, named_inputs, names_addresses
 from ..files.names import DERIVED, FORMATS, OVERLAYS
 from ..inference.engines import ENGINES, require_ray
 from ..inference.runtimes.packages import PRECISIONS, RUNTIMES
@@ -209,7 +209,7 @@ def _bar(hidden: bool, desc: str, total: int | None = None) -> Iterator[Callable
 def _nothing_is_there(inputs: Sequence[str]) -> bool:
     """Whether no input is there at all, which is then said of each; with one that is, the others are failures of the
     run."""
-    if any(os.path.lexists(path) or is_address(path) for path in inputs):
+    if any((os.path.lexists(path) and not is_list(path)) or is_address(path) for path in named_inputs(inputs)):
         return False
     from ..files.inputs import find_inputs
 

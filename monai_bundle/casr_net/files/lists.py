@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from ..errors import CASRError, DataError, UsageError
+from ..errors import CASRError, DataError, UsageError, shown
 from .addresses import is_address
+from .kinds import kind_of
 from .names import plain_stem
 
-__all__ = ["LIST", "is_list", "name_in_list", "names_addresses", "read_list"]
+__all__ = ["LIST", "is_list", "name_in_list", "named_inputs", "names_addresses", "read_list"]
 
 LIST = ".txt"
-"""Ending of a list; no image is called so."""
+"""Ending of a list."""
 
 
 def is_list(path: str | Path) -> bool:
-    """Whether an input is a list of inputs."""
-    return str(path).lower().endswith(LIST) and not os.path.isdir(path)
+    """Whether an input is a list of inputs: by its ending, and since its content is no image's."""
+    if not str(path).lower().endswith(LIST) or os.path.isdir(path):
+        return False
+    try:
+        kind_of(Path(path))
+        with open(
+            path, "rb"
+        ) as stream:  # a path may begin as a BMP does, with "BM"; zeros are in the head of images alone
+            return b"\0" not in stream.read(352)
+    except (DataError, OSError):
+        return True
 
 
 def read_list(path: str | Path) -> list[str]:
     """The inputs that a list names: files, folders, addresses. A relative path starts from the working directory.
 
     Raises:
-        DataError: when it cannot be read; UsageError: when it names nothing, or another list.
+        DataError: when it cannot be read; UsageError: when it names nothing, or another list, or is no text.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig", "surrogateescape")
@@ -38,23 +49,29 @@ def read_list(path: str | Path) -> list[str]:
     if not named:
         raise UsageError(f"{path}: the list names nothing; expected a path or an address a line.")
     for number, line in enumerate(lines, 1):
+        if any(unicodedata.category(letter) == "Cc" for letter in line):  # bytes of other encodings are not among them
+            raise UsageError(
+                f"{path}: line {number} is no path but {shown(line)}; expected a path or an address a line."
+            )
         if is_list(line):
             raise UsageError(f"{path}: line {number} names another list, {line}; expected images and folders.")
     return named
 
 
-def names_addresses(given: Sequence[str]) -> bool:
-    """Whether there is an address among the inputs, or in a list among them; one that cannot be read has none."""
+def named_inputs(given: Sequence[str]) -> list[str]:
+    """The inputs, in place of a list what it names; one that cannot be used stays, to be told when its turn comes."""
+    named: list[str] = []
     for path in given:
-        named = [path]
-        if is_list(path):
-            try:
-                named = read_list(path)
-            except CASRError:  # said when its turn comes
-                continue
-        if any(map(is_address, named)):
-            return True
-    return False
+        try:
+            named += read_list(path) if is_list(path) else [path]
+        except CASRError:
+            named.append(path)
+    return named
+
+
+def names_addresses(given: Sequence[str]) -> bool:
+    """Whether there is an address among the inputs, or in a list among them."""
+    return any(map(is_address, named_inputs(given)))
 
 
 def name_in_list(path: Path, flat: bool) -> str:
