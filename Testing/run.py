@@ -3,8 +3,8 @@
 One process for everything was ended by SIGSEGV in three of about a dozen runs, each time at another place. The one core
 file says that the kernel sent it (SI_KERNEL) at an instruction that cannot fault, and no handler was called, not even
 that of faulthandler; the cause is not known (2026-11-26, Linux 6.18 in a virtual machine). So a process that ends that
-way, by SIGSEGV without a word of faulthandler, is said loudly, and its folders are run once more. Any other crash, and a
-second such end, are failures, as is every test that fails. Coverage of all processes is put together.
+way, by SIGSEGV without a word of faulthandler, is said loudly, and its folders are run once more. Any other crash, or a
+second such end, is a failure, as is every test that fails. Coverage of all processes is put together.
 """
 
 from __future__ import annotations
