@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import shutil
 import subprocess
 import sys
@@ -9,7 +11,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
+import torch
 
+from casr_net.network import load_weights, save_weights
 from casr_net.training import load_cases, load_split
 from casr_net.training.memory import load_partial
 
@@ -41,3 +46,28 @@ def test_packed_and_unpacked(data: Path, tmp_path: Path) -> None:
     for case, other in zip(load_partial(source / "arcade"), load_partial(target / "arcade"), strict=True):
         first, second = (cv2.imread(one["image"], cv2.IMREAD_GRAYSCALE).astype(int) for one in (case, other))
         assert np.abs(first - second).mean() < 8
+
+
+def test_weights_come_back_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    collect = importlib.import_module("collect")
+    monkeypatch.setattr(collect, "PART", 20_000)
+    there, here, parts = tmp_path / "there", tmp_path / "here", tmp_path / "parts"
+    definition = {"_target_": "Conv2d", "in_channels": 64, "out_channels": 64, "kernel_size": 3}
+    (there / "a-fold0" / "s0").mkdir(parents=True)
+    config = {"network_def": {**definition, "_target_": "torch.nn.Conv2d"}}
+    (there / "a-fold0" / "s0" / "config.json").write_text(json.dumps(config))
+    (there / "a-fold0" / "usage.jsonl").write_text("{}\n")
+    network = torch.nn.Conv2d(64, 64, 3)
+    save_weights(network, there / "a-fold0" / "model.pt", torch.float32)
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "b-fold0.json").write_text("{}")
+    collect.pack(there, parts, ["a-fold0"], False, results)
+    assert len(list(parts.glob("a-fold0.pt.*"))) > 2 and max(p.stat().st_size for p in parts.iterdir()) <= 20_000
+    (tmp_path / "results_here").mkdir()
+    collect.unpack(parts, here, tmp_path / "results_here")
+    back = load_weights(torch.nn.Conv2d(64, 64, 3), here / "a-fold0" / "model.pt")
+    assert torch.allclose(back.weight, network.weight, atol=1e-3)
+    assert (here / "a-fold0" / "s0" / "model.pt").is_file() and (here / "a-fold0" / "usage.jsonl").is_file()
+    assert (tmp_path / "results_here" / "b-fold0.json").is_file()

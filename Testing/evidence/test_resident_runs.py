@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from monai.bundle import ConfigParser
 
 from casr_net.errors import DataError
 from casr_net.evaluation import Workshop, run_plan
 from casr_net.evaluation.plan import load_plan
+from casr_net.evaluation.stages import stage_config
 from casr_net.network import sha256
 
 from .plans import training, write_plan
@@ -42,6 +44,17 @@ def test_student_taught_by_itself_and_by_another(data: Path, tmp_path: Path) -> 
     assert first["weights_sha256"] == sha256(shop.weights("first-fold0")) != second["weights_sha256"]
     config = json.loads((shop.folder("first-fold0") / "s1" / "config.json").read_text())
     assert "load_partial" in json.dumps(config) and str(tmp_path) not in json.dumps(config)
+
+
+def test_negatives_beside_a_teacher(data: Path, tmp_path: Path) -> None:
+    negative = {"negative_count": 2, "negative_share": 0.2}
+    plan = write_plan(tmp_path / "plan.json", resident("a", {}, {"teacher": "itself", "settings": negative}))
+    (unit,) = load_plan(plan)
+    config = ConfigParser(stage_config(unit, unit.run.stages[1], {}))
+    config.update({"dataset_dir": str(data), "output_dir": str(tmp_path)})
+    cases = config.get_parsed_content("train#dataset#data")
+    assert [case["dataset"] for case in cases].count("negatives") == 2 and cases[-1]["dataset"] == "negatives"
+    assert any(case.get("partial") for case in cases) and "fold" in cases[0]
 
 
 def test_phases(data: Path, tmp_path: Path) -> None:

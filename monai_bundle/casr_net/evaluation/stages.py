@@ -42,8 +42,8 @@ def stage_config(unit: Unit, stage: Stage, settings: Mapping[str, Any]) -> dict[
     parser.read_config([str(configs / f"{name}.json") for name in names])
     if run.trainer == "resident" and stage.teacher is not None:
         partial = {"_target_": "casr_net.training.load_partial", "folder": f"$@dataset_dir + '/{run.images}'"}
-        own = parser["train#dataset#data#lists"][:1]
-        parser.update({"train#dataset#data#lists": [*own, partial]})
+        own, *others = parser["train#dataset#data#lists"]
+        parser.update({"train#dataset#data#lists": [own, partial, *others]})
     elif run.data != "own":
         cases = {
             "_target_": "casr_net.training.load_split",
