@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path)
     parser.add_argument("--int8", action="store_true")
     parser.add_argument("units", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.action == "pack":
         pack(options.state, options.target, options.units, options.int8, options.results)
     else:
