@@ -253,7 +253,10 @@ class _limited:  # noqa: N801  # reads as a statement
     """So many bytes of the GPU's memory more than are in use; nothing in a rehearsal."""
 
     def __init__(self, check: Check, more: int) -> None:
-        self.device = None if check.rehearsal else torch.device(check.device)
+        self.device: torch.device | None = None
+        if not check.rehearsal:  # the limit wants a device with its number
+            number = torch.device(check.device).index
+            self.device = torch.device("cuda", torch.cuda.current_device() if number is None else number)
         self.more = more
 
     def __enter__(self) -> None:
