@@ -2,12 +2,12 @@
 
     python benchmarks/memory.py --output benchmarks/results/memory.json [--only TEXT] [--table docs/speed.md]
 
-Each case is a run of the command line of its own over a synthetic cine that is written first: what the process holds at
-most (``ru_maxrss`` of the child, libraries included), without a GPU, in its second run with these settings; "libraries
-and network" imports torch and MONAI, which that needs no more with some runtimes. With ``--first`` it is the first run,
-with a copy of the weights beside which nothing is kept yet: networks are converted, tried and measured in it. Cases of
-an earlier run with the same result file are kept, those that are run again replaced; ``--table`` writes the table
-between the marks of that file.
+Each case is a run of the command line of its own over a synthetic cine that is written first: what the process and
+those that it starts hold at most at the same moment (process_tree.py, libraries included), without a GPU, in its second
+run with these settings; "libraries and network" imports torch and MONAI, which that needs no more with some runtimes.
+With ``--first`` it is the first run, with a copy of the weights beside which nothing is kept yet: networks are
+converted, tried and measured in it, by a second process where a plan can be made. Cases of an earlier run with the same
+result file are kept, those that are run again replaced; ``--table`` writes the table between the marks of that file.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +32,7 @@ from casr_net.inference.bundle import bundle_root
 from casr_net.inference.runtimes.machine import machine
 from casr_net.inference.runtimes.packages import RUNTIMES, installed_runtimes, runtime_versions
 from casr_net.synthetic.angiogram import make_angiogram
+from process_tree import peak_memory
 
 MARK, END = "<!-- memory -->", "<!-- /memory -->"
 
@@ -84,19 +83,11 @@ def write_cine(path: Path, side: int, count: int) -> None:
 
 
 def peak(command: list[str]) -> tuple[float, float]:
-    """Largest resident memory of a process in MB (1e6 bytes), and its seconds."""
-    inner = (
-        "import json, resource, subprocess, sys\n"
-        "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)\n"
-        "print(json.dumps([resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.returncode, done.stderr]))"
-    )
-    mark = time.perf_counter()
-    # A process between, since the largest of all children is what the system tells.
-    out = subprocess.run([sys.executable, "-c", inner, *command], capture_output=True, text=True, check=True).stdout
-    kib, code, errors = json.loads(out)
+    """Largest memory of a program and the processes that it starts, together, in MB (1e6 bytes), and its seconds."""
+    megabytes, seconds, code, errors = peak_memory(command)
     if code:
         raise RuntimeError(f"{' '.join(command)}: {errors[-2000:]}")
-    return round(kib * (1024 if sys.platform != "darwin" else 1) / 1e6, 1), round(time.perf_counter() - mark, 1)
+    return megabytes, seconds
 
 
 def run(runtime: str, case: tuple[int, int, str, str, tuple[str, ...]], folder: Path, first: bool) -> dict[str, Any]:

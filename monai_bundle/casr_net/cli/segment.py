@@ -126,13 +126,19 @@ def run(options: argparse.Namespace) -> int:
         asked["token_file"] = options.token_file
 
     from ..inference.files_run import run_files
+    from ..inference.plans.apart import plan_apart, without_repetition
     from ..inference.plans.run import planned_run
     from ..inference.run import run_inference
 
-    # Where torch is there already, nothing is to be gained.
-    quick = None if "torch" in sys.modules else planned_run(files, asked)
+    quick, told = None, None
+    if "torch" not in sys.modules:  # else nothing is to be gained
+        quick = planned_run(files, asked)
+        if quick is None:
+            told = plan_apart(files, asked)
+            quick = None if told is None else planned_run(files, asked)
     if quick is None:
-        return _configured(files, asked, options)
+        with without_repetition(told or ()):
+            return _configured(files, asked, options)
     with _bar(options.quiet, total=len(quick.items), desc="frames") as quick.report.progress:
         if _are_apart(options) and quick.items:
             through = _through(options, files, asked, quick.report, quick.network)
@@ -148,6 +154,11 @@ def _configured(files: Sequence[str], asked: dict[str, Any], options: argparse.N
         asked: values by key of ``inference.json``.
         options: of the command.
     """
+    from ..inference.lean import import_monai
+    from ..inference.plans.order import Order
+
+    if Order([str(file) for file in files], asked).transforms_are_shipped:  # others may need anything
+        import_monai()
     from ..inference.bundle import build, load_parser
     from ..inference.files_run import run_files
     from ..inference.plans.making import keep_plan
@@ -169,13 +180,13 @@ def _configured(files: Sequence[str], asked: dict[str, Any], options: argparse.N
         with _bar(options.quiet, total=len(items), desc="frames") as report.progress:
             code = int(run_files(items, writer, report, through).exit_code)
         if network is not None:
-            keep_plan(files, asked, network.parser())
+            keep_plan(files, asked, network.parser(), last=True)
         return code
     evaluator = build(parser, "evaluator")
 
     with _bar(options.quiet, total=len(items), desc="frames") as report.progress:
         code = int(run_inference(evaluator, report).exit_code)
-    keep_plan(files, asked, parser)
+    keep_plan(files, asked, parser, last=True)
     return code
 
 

@@ -81,6 +81,10 @@ class FrameInferer(SimpleInferer):
         """Where converted networks are kept."""
         return self._runtimes.store
 
+    def release(self) -> None:
+        """Give the memory of the converted network back; the next frame prepares it anew."""
+        self._runtimes.release()
+
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         with torch.no_grad():
             if not self.tta:

@@ -26,7 +26,7 @@ from .order import Order
 from .plan import KIND, Plan, Preparation
 from .run import engine_of
 
-__all__ = ["keep_plan"]
+__all__ = ["keep_plan", "run_on_sample"]
 
 logger = logging.getLogger("casr_net")
 
@@ -36,7 +36,9 @@ PREPARING = (
 FINISHING = (Probabilityd, MaskOutsideFieldd, Invertd, RefineVesselsd, LabelSliced)
 
 
-def keep_plan(files: Sequence[str | Path], asked: Mapping[str, Any], parser: Any, threads: int | None = None) -> bool:
+def keep_plan(
+    files: Sequence[str | Path], asked: Mapping[str, Any], parser: Any, threads: int | None = None, last: bool = False
+) -> bool:
     """Keep a plan for the next run of the same command. Whatever is wrong, the run that is done is not touched by it.
 
     Args:
@@ -44,6 +46,7 @@ def keep_plan(files: Sequence[str | Path], asked: Mapping[str, Any], parser: Any
         asked: values by key of ``inference.json``.
         parser: of the run, which has segmented a frame.
         threads: that the process was given; None: as torch has them.
+        last: no frame follows, so that memory of the parser's inferer may be given back.
 
     Returns:
         whether there is one now.
@@ -51,7 +54,7 @@ def keep_plan(files: Sequence[str | Path], asked: Mapping[str, Any], parser: Any
     try:
         order = Order([str(file) for file in files], asked, threads)
         plan = _plan(order, parser) if order.plain else None
-        if plan is None or not _gives_the_same(plan, order, parser):
+        if plan is None or not _gives_the_same(plan, order, parser, last):
             return False
         order.store.put(KIND, order.key(), plan.as_json())
         return True
@@ -99,25 +102,43 @@ def _plan(order: Order, parser: Any) -> Plan | None:
     )  # fmt: skip
 
 
-def _gives_the_same(plan: Plan, order: Order, parser: Any) -> bool:
+def _gives_the_same(plan: Plan, order: Order, parser: Any, last: bool) -> bool:
     """Whether a plan, as it will be read, gives mask and probabilities of the ordinary way, to the last bit, on a part
     of the shipped sample that has to be resized and padded."""
-    path = bundle_root() / "sample" / "images" / "angiogram.png"
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        return False
-    grey = np.ascontiguousarray(pixels[:300, :400].T, np.float32) / 255
+    grey = _sample_part()
+    expected = run_on_sample(parser)
+    if last:
+        build(parser, "inferer").release()
     engine = engine_of(plan.engine, plan.model, order)
     if engine is None:
         return False
     kept = Plan.of_json(plan.as_json())
     data = kept.prepare({"image": grey})
     found = kept.refine({**data, "pred": engine.run(data["image"][None])[0]})
+    return all(np.array_equal(found[name], expected[name][0].numpy()) for name in ("pred", "probability"))
+
+
+def run_on_sample(parser: Any) -> dict[Any, Any]:
+    """The ordinary way for the part of the shipped sample on which plans are tried, on the CPU.
+
+    Raises:
+        CASRError: when configuration, weights or runtime cannot be used.
+        OSError, ValueError: when the sample is missing or damaged.
+    """
     network, channels, inferer, postprocessing = (
         build(parser, name) for name in ("network", "channels", "inferer", "postprocessing")
     )
-    expected = predict({"image": image_tensor(grey, np.eye(4))}, channels, network, inferer, postprocessing, "cpu")
-    return all(np.array_equal(found[name], expected[name][0].numpy()) for name in ("pred", "probability"))
+    data = {"image": image_tensor(_sample_part(), np.eye(4))}
+    return predict(data, channels, network.eval(), inferer, postprocessing, "cpu")
+
+
+def _sample_part() -> np.ndarray:
+    """Grey (X, Y) in [0, 1], of a size that has to be resized and padded."""
+    path = bundle_root() / "sample" / "images" / "angiogram.png"
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise ValueError(f"{path} is damaged")
+    return np.ascontiguousarray(pixels[:300, :400].T, np.float32) / 255
 
 
 def _flat(transform: Any) -> Iterator[Any]:

@@ -16,7 +16,7 @@ from ...files.digest import sha256
 from ..bundle import bundle_root
 from ..provenance import package_versions
 from ..runtimes.machine import processor
-from ..runtimes.packages import RUNTIMES, runtime_versions
+from ..runtimes.packages import RUNTIMES, VARIABLE, runtime_versions
 from ..runtimes.quantised import quantised_files
 from ..runtimes.store import Store, store_folder
 from ..settings import SETTINGS
@@ -32,7 +32,7 @@ DECIDING = ("weights", "runtime", "precision", "device_name", "refine", "window"
 COMPONENTS = ("network_def", "load", "channels", "postprocessing")
 """Components that an overlay may change or replace, beside the settings: a plan is made of what they turn out to be."""
 
-VARIABLES = ("CASR_RUNTIME", "CUDA_VISIBLE_DEVICES", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+VARIABLES = (VARIABLE, "CUDA_VISIBLE_DEVICES", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 BESIDE = re.compile(r"\$@bundle_root \+ '([^'\\]*)'")
 """The one expression of an overlay that can be read without MONAI: a file of the bundle."""
@@ -64,11 +64,24 @@ class Order:
             str(overlay.get("token_file")).startswith("@") for overlay in self._read[1:]
         ):
             return False
-        known = {*SETTINGS, *COMPONENTS}
-        return all(
-            {re.split("#|::", key.lstrip("+~"))[0] for key in overlay} <= known and all(map(_is_plain, _texts(overlay)))
-            for overlay in self._read[1:]
+        return self.overlays_are_plain
+
+    @property
+    def overlays_are_plain(self) -> bool:
+        """Whether overlays change settings and shipped components only, by what their text alone says."""
+        return self._changed <= {*SETTINGS, *COMPONENTS} and all(
+            _is_plain(text) for overlay in self._read[1:] for text in _texts(overlay)
         )
+
+    @property
+    def transforms_are_shipped(self) -> bool:
+        """Whether overlays leave reading, preprocessing and postprocessing as they are."""
+        return self.overlays_are_plain and self._changed <= {*SETTINGS, "network_def"}
+
+    @property
+    def _changed(self) -> set[str]:
+        """Components and settings that overlays change, or change in part."""
+        return {re.split("#|::", key.lstrip("+~"))[0] for overlay in self._read[1:] for key in overlay}
 
     @property
     def weights(self) -> str | None:
@@ -76,12 +89,23 @@ class Order:
         return self._stated("weights")
 
     @property
+    def runtime(self) -> str | None:
+        """Name of what is to compute the network, or "auto"; None where that cannot be told."""
+        stated = self._stated("runtime")
+        return (os.environ.get(VARIABLE) or "auto") if stated == "auto" else stated
+
+    @property
+    def device(self) -> str | None:
+        """Where the network is to run, or "auto"; None where that cannot be told."""
+        return self._stated("device_name")
+
+    @property
     def token_file(self) -> str | None:
         """What DICOMweb servers are to be shown; None without, and where that cannot be told."""
         return self._stated("token_file")
 
     def _stated(self, name: str) -> str | None:
-        """A path of the configuration."""
+        """A path or name of the configuration."""
         asked = self.asked.get(name)
         if asked is not None:
             return str(asked)

@@ -15,10 +15,13 @@ from ...preprocessing.grid import cropped, divisible_padding, longest_size, padd
 from ...refinement.contours import RefinementParameters, refine
 from ...refinement.probability import masked_outside, probability
 
-__all__ = ["KIND", "Plan", "Preparation"]
+__all__ = ["KIND", "NO_PLAN", "Plan", "Preparation"]
 
 KIND = "plan"
 """What plans are called in a :class:`casr_net.inference.runtimes.store.Store`."""
+
+NO_PLAN = b"null"
+"""What is kept in place of one where there is none for what was asked: torch computes the network, for example."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ..runtimes.quantised import find_quantised
 from ..saving import FrameSaver
 from ..threads import Shares, current_shares, planned, sharing, without_torch
 from .order import Order
-from .plan import KIND, Plan
+from .plan import KIND, NO_PLAN, Plan
 
 __all__ = ["PlannedFrames", "PlannedNetwork", "PlannedRun", "planned_network", "planned_run"]
 
@@ -174,7 +174,7 @@ def _prepared(order: Order) -> tuple[Plan, OnnxEngine | OpenVINOEngine] | None:
         return None
     store = order.store
     content = store.kept(KIND, order.key())
-    if content is None:
+    if content is None or content == NO_PLAN:
         return None
     plan = Plan.of_json(content)
     if plan.choice is not None and store.kept("choice", plan.choice[0]) != plan.choice[1].encode():

@@ -12,7 +12,7 @@ import torch
 
 from .engines import Engine
 
-__all__ = ["INT8", "as_record", "fastest", "measure", "read_record"]
+__all__ = ["INT8", "as_record", "chained", "fastest", "measure", "read_record"]
 
 logger = logging.getLogger("casr_net")
 
@@ -40,6 +40,14 @@ def measure(engines: Mapping[str, Engine], sample: torch.Tensor, rounds: int = R
             engine(sample)
             seconds[name].append(time.perf_counter() - mark)
     return {name: round(1000 * statistics.median(times), 1) for name, times in seconds.items()}
+
+
+def chained(before: Mapping[str, float], measured: Mapping[str, float]) -> dict[str, float]:
+    """Milliseconds by runtime of two measurements. Where one engine took part in both, those of the second are brought
+    to the speed that the machine had in the first."""
+    factors = [before[name] / measured[name] for name in measured if name in before and measured[name] > 0]
+    factor = factors[0] if factors else 1.0
+    return {**{name: round(factor * value, 1) for name, value in measured.items()}, **before}
 
 
 def fastest(milliseconds: Mapping[str, float]) -> str:

@@ -10,7 +10,10 @@ from types import ModuleType
 
 from ...errors import UsageError
 
-__all__ = ["PRECISIONS", "RUNTIMES", "installed_runtimes", "require_runtime", "runtime_package", "runtime_versions"]
+__all__ = [
+    "PRECISIONS", "RUNTIMES", "VARIABLE", "installed_runtimes", "require_runtime", "runtime_package",
+    "runtime_versions",
+]  # fmt: skip
 
 RUNTIMES: dict[str, tuple[str, ...]] = {
     "torch": (),
@@ -18,6 +21,9 @@ RUNTIMES: dict[str, tuple[str, ...]] = {
     "openvino": ("onnx", "openvino"),
 }
 """Runtimes, and the packages of the extra of the same name. torch writes the ONNX file that both others read."""
+
+VARIABLE = "CASR_RUNTIME"
+"""Environment variable with the runtime that "auto" stands for, where it is set."""
 
 PRECISIONS = ("auto", "fp32", "bf16", "int8")
 """Number formats of the network that can be asked for."""

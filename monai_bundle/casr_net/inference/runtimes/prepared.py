@@ -22,13 +22,13 @@ from ...network.weights import network_digest
 from ...training.precision import uses_bfloat16
 from ..provenance import describe
 from .buffers import return_memory
-from .choice import INT8, as_record, fastest, measure, read_record
+from .choice import INT8, as_record, chained, fastest, measure, read_record
 from .engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, as_onnx
 from .machine import machine, vnni_supported
-from .packages import installed_runtimes, require_runtime, runtime_versions
+from .packages import VARIABLE, installed_runtimes, require_runtime, runtime_versions
 from .quantised import ENDING, Quantised, find_quantised
 from .store import Store, store_folder
-from .trial import RefusedError, packed_mask, sample_input, try_engine
+from .trial import RefusedError, converted, packed_mask, sample_input, title, try_engine
 
 __all__ = ["Runtimes"]
 
@@ -39,9 +39,6 @@ OF_INT8 = "openvino"
 
 REWRITING = 2
 """Number of the way from a network to what is converted; files of another one are made anew."""
-
-VARIABLE = "CASR_RUNTIME"
-"""Environment variable with the runtime that "auto" stands for, where it is set."""
 
 
 class Runtimes:
@@ -95,6 +92,12 @@ class Runtimes:
     def store(self) -> Store:
         """Where converted networks are kept."""
         return self._store
+
+    def release(self) -> None:
+        """Give the memory of the engine back; the next call prepares it anew."""
+        with self._lock:
+            self._engine = None
+        return_memory()
 
     def engine(self, network: nn.Module) -> Engine | None:
         """The engine of a network on the CPU; None for one that must run as it is, as it is in part in training or
@@ -191,29 +194,38 @@ class _Preparation:
         try:
             return self._tried(name)
         except RefusedError as error:
-            raise UsageError(f"{_title(name)} is refused: {error}.") from error
+            raise UsageError(f"{title(name)} is refused: {error}.") from error
 
     def _compare(self, names: list[str], ready: dict[str, Engine]) -> bytes:
-        """Build and try each runtime, and take the fastest; ``ready`` gets those that are usable."""
-        for name in names:
+        """Build and try each runtime, and measure it in turns with the fastest before it, so that no more than two are
+        held at once; ``ready`` gets the fastest."""
+        times: dict[str, float] = {}
+        titles: dict[str, str] = {}
+        for name in sorted(names, key="onnx".__eq__):  # last: with torch beside it, it needs most memory
             try:
                 ready[name] = self._tried(name)
             except (RefusedError, CASRError) as error:
-                logger.warning("%s is not used: %s.", _title(name), str(error).rstrip("."))
+                logger.warning("%s is not used: %s.", title(name), str(error).rstrip("."))
+                if name != "torch":
+                    continue
+                ready[name] = TorchEngine(self.network)
+            titles[name] = ready[name].name
             return_memory()  # what conversion and trial took
-        if "torch" in names and "torch" not in ready:
-            ready["torch"] = TorchEngine(self.network)
+            if len(ready) > 1:
+                times = chained(times, measure(ready, self.sample))
+                best = fastest({each: times[each] for each in ready})
+                for slower in ready.keys() - {best}:
+                    del ready[slower]
+                return_memory()  # what the slower one took
         if not ready:
-            raise UsageError(f"{_title(names[0])} is refused in every number format.")
-        if len(ready) == 1:
-            return as_record(next(iter(ready)), {})
-        times = measure(ready, self.sample)
-        chosen = fastest(times)
-        listed = ", ".join(f"{ready[name].name} {value:g}" for name, value in times.items())
-        logger.info(
-            "runtime: %s, measured on this machine (ms a frame: %s); kept in %s.",
-            ready[chosen].name, listed, self.store.folder,
-        )  # fmt: skip
+            raise UsageError(f"{title(names[0])} is refused in every number format.")
+        (chosen,) = ready
+        if times:
+            listed = ", ".join(f"{titles[name]} {value:g}" for name, value in times.items())
+            logger.info(
+                "runtime: %s, measured on this machine (ms a frame: %s); kept in %s.",
+                titles[chosen], listed, self.store.folder,
+            )  # fmt: skip
         return as_record(chosen, times)
 
     def _tried(self, name: str) -> Engine:
@@ -221,26 +233,30 @@ class _Preparation:
         refusal = RefusedError("no number format is allowed")
         for bfloat16 in self.formats:
             try:
+                # torch in single precision is what the others are held against; it needs most memory, and goes first.
+                reference = self.reference if name != "torch" or bfloat16 else b""
                 engine = self._built(name, bfloat16)
-                if name != "torch" or bfloat16:  # torch in single precision is what the others are held against
-                    try_engine(engine, self.sample, self.reference)
+                if reference:
+                    try_engine(engine, self.sample, reference)
                 return engine
             except RefusedError as error:
                 refusal = error
                 if bfloat16 and len(self.formats) > 1:
-                    logger.warning("%s in bfloat16 is refused: %s.", _title(name), error)
+                    logger.warning("%s in bfloat16 is refused: %s.", title(name), error)
         raise refusal
 
     def _built(self, runtime: str, bfloat16: bool) -> Engine:
         if runtime == "torch":
             return TorchEngine(self.fast, bfloat16)
         if runtime.endswith(INT8):
-            return _converted(lambda: self._in_int8(bfloat16))
-        return _converted(lambda: self._of_onnx(runtime, bfloat16))
+            return converted(lambda: self._in_int8(bfloat16))
+        return converted(lambda: self._of_onnx(runtime, bfloat16))
 
     def _of_onnx(self, runtime: str, bfloat16: bool) -> Engine:
         about = {**self.about, "torch": torch.__version__, "onnx": version("onnx")}
         model = self.store.get("onnx", about, lambda: as_onnx(self.fast, self.sample.shape[1]))
+        self._fast = None  # made anew where it is needed again; two other copies are held from here on
+        return_memory()
         return OnnxEngine(model) if runtime == "onnx" else OpenVINOEngine(model, bfloat16)
 
     def _in_int8(self, bfloat16: bool) -> Engine:
@@ -273,22 +289,6 @@ class _Preparation:
             )
             return_memory()  # torch took more for it than another runtime needs
         return self._reference
-
-
-def _title(name: str) -> str:
-    runtime, _, precision = name.partition(" ")
-    return f"runtime {runtime!r}" + (f" in {precision}" if precision else "")
-
-
-def _converted(make: Callable[[], Engine]) -> Engine:
-    """What ``make`` gives; refused when a converter or a runtime does not know the network."""
-    try:
-        return make()
-    except (CASRError, RefusedError):
-        raise
-    except Exception as error:  # each has its own classes of errors
-        reason = " ".join(str(error).split())[:160]
-        raise RefusedError(f"the network cannot be converted ({reason or type(error).__name__})") from error
 
 
 def _state(network: nn.Module) -> tuple[int, ...]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import torch
 
+from ...errors import CASRError
 from ...preprocessing.load import image_tensor
 from ..bundle import bundle_root
 from .engines import Engine
 
-__all__ = ["TOLERANCE", "RefusedError", "packed_mask", "sample_input", "try_engine"]
+__all__ = ["TOLERANCE", "RefusedError", "converted", "packed_mask", "sample_input", "title", "try_engine"]
 
 TOLERANCE = 0.02
 """Largest 1 - Dice between a runtime's mask of the sample and that of torch in single precision. Our choice: five times
@@ -72,3 +75,24 @@ def try_engine(engine: Engine, sample: torch.Tensor, reference: bytes) -> None:
         raise RefusedError(
             f"its mask of the shipped sample has Dice {dice:.3f} with torch's; {1 - TOLERANCE:.2f} is needed"
         )
+
+
+def title(name: str) -> str:
+    """How messages name a runtime, perhaps in 8 bits."""
+    runtime, _, precision = name.partition(" ")
+    return f"runtime {runtime!r}" + (f" in {precision}" if precision else "")
+
+
+def converted(make: Callable[[], Engine]) -> Engine:
+    """What ``make`` gives.
+
+    Raises:
+        RefusedError: when a converter or a runtime does not know the network.
+    """
+    try:
+        return make()
+    except (CASRError, RefusedError):
+        raise
+    except Exception as error:  # each has its own classes of errors
+        reason = " ".join(str(error).split())[:160]
+        raise RefusedError(f"the network cannot be converted ({reason or type(error).__name__})") from error
