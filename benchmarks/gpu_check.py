@@ -78,12 +78,14 @@ def checks() -> dict[str, Callable[[Check], None]]:
     """All checks, by name, in their order. They are imported only now, since a missing package should be told."""
     import gpu_inference
     import gpu_programs
+    import gpu_tensorrt
 
     return {
         "masks": gpu_inference.masks,
         "half precision": gpu_inference.half_precision,
         "speed": gpu_inference.speed,
         "memory": gpu_inference.memory_ends,
+        "tensorrt": gpu_tensorrt.tensorrt,
         "training": gpu_programs.training_step,
         "worker": gpu_programs.worker,
         "command": gpu_programs.command,

@@ -21,7 +21,10 @@ from casr_net.preprocessing.load import image_tensor
 from casr_net.synthetic.angiogram import make_angiogram
 from gpu_check import Check
 
-__all__ = ["half_precision", "masks", "memory_ends", "speed"]
+__all__ = [
+    "POINTS", "SAME", "angiograms", "half_precision", "loaded", "masks", "memory_ends", "rate", "read_grey", "sample",
+    "segmented", "speed",
+]  # fmt: skip
 
 SAME = 0.99
 """Least Dice of a mask in single precision with the CPU's."""
@@ -136,7 +139,7 @@ def half_precision(check: Check) -> None:
         )  # fmt: skip
 
 
-def _rate(check: Check, run: Callable[[], Any], frames: int) -> float:
+def rate(check: Check, run: Callable[[], Any], frames: int) -> float:
     """Frames a second; results are fetched, so that the device is done with them."""
     for _ in range(2):
         run()
@@ -163,7 +166,7 @@ def speed(check: Check) -> None:
             inferer = Cast(kind, half)
             if kind == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
-            rates[batch] = round(_rate(check, lambda: inferer(inputs.to(device), network).cpu(), batch), 1)  # noqa: B023
+            rates[batch] = round(rate(check, lambda: inferer(inputs.to(device), network).cpu(), batch), 1)  # noqa: B023
             memory[batch] = round(torch.cuda.max_memory_allocated(device) / 2**20) if kind == "cuda" else 0
             best = max(best, (rates[batch], f"{name}, {batch} at once"))
         text = ", ".join(f"{batch} at once {rates[batch]:.0f} ({memory[batch]} MiB)" for batch in check.batches)

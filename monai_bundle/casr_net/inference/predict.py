@@ -15,6 +15,7 @@ from monai.transforms import Compose, Invertd, apply_transform
 
 from ..errors import UsageError
 from .runtimes.gpu import GpuEngine
+from .runtimes.packages import GPU_RUNTIMES
 from .runtimes.prepared import Runtimes
 from .runtimes.store import Store
 
@@ -43,11 +44,12 @@ class FrameInferer(SimpleInferer):
 
     On the CPU the network is computed by the runtime that is wanted, once it is prepared for that (the first frame
     takes longer). On a GPU torch computes it, in half precision where the GPU is made for that and ``precision`` is
-    "auto"; a network that is in training or watched by hooks runs in torch as it is.
+    "auto", or TensorRT; a network that is in training or watched by hooks runs in torch as it is.
 
     Args:
-        runtime, weights, channels, precision: of :class:`casr_net.inference.runtimes.Runtimes`. Without arguments
-            torch computes the network in single precision.
+        runtime, weights, channels, precision: of :class:`casr_net.inference.runtimes.Runtimes`, and of
+            :class:`casr_net.inference.runtimes.gpu.GpuEngine`. Without arguments torch computes the network in single
+            precision.
         tta: run the frame and its three mirror images (test-time augmentation), and give the logits of the mean of the
             four probabilities, mirrored back; it takes four times as long.
 
@@ -66,8 +68,11 @@ class FrameInferer(SimpleInferer):
         super().__init__()
         # Private: as the device, the runtime is recorded, but results of another one are no results of other settings.
         self._runtime = runtime
-        self._runtimes = Runtimes(runtime, weights, channels, precision)
-        self._gpu = GpuEngine(precision)
+        if runtime in GPU_RUNTIMES and not torch.cuda.is_available():
+            raise UsageError(f"runtime {runtime!r} is for NVIDIA's GPUs, and there is none; use runtime auto.")
+        # On the CPU, which takes over when the memory of a GPU ends, the runtime of a GPU is any.
+        self._runtimes = Runtimes("auto" if runtime in GPU_RUNTIMES else runtime, weights, channels, precision)
+        self._gpu = GpuEngine(precision, runtime, weights, channels)
         self.tta = tta
         self._tiles = SlidingWindowInferer((TILE, TILE), 1, OVERLAP, "gaussian")
 
@@ -103,7 +108,9 @@ class FrameInferer(SimpleInferer):
         return self._whole(inputs, network, *args, **kwargs)
 
     def _whole(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
-        if inputs.device.type != "cpu" and self._runtime not in ("auto", "torch"):
+        if inputs.device.type == "cpu" and self._runtime in GPU_RUNTIMES and not self._gpu.used:
+            raise UsageError(f"runtime {self._runtime!r} is for NVIDIA's GPUs, not for the CPU; use runtime auto.")
+        if inputs.device.type != "cpu" and self._runtime not in ("auto", "torch", *GPU_RUNTIMES):
             raise UsageError(f"runtime {self._runtime!r} runs on the CPU, not on {inputs.device}; use device cpu.")
         if inputs.device.type == "cuda":
             return self._gpu(inputs, network, *args, **kwargs)

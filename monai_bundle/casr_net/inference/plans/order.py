@@ -16,7 +16,7 @@ from ...files.digest import sha256
 from ..bundle import bundle_root
 from ..provenance import package_versions
 from ..runtimes.machine import processor
-from ..runtimes.packages import RUNTIMES, VARIABLE, runtime_versions
+from ..runtimes.packages import RUNTIMES, VARIABLE, runtime_versions, wanted_runtime
 from ..runtimes.quantised import quantised_files
 from ..runtimes.store import Store, store_folder
 from ..settings import SETTINGS
@@ -92,7 +92,7 @@ class Order:
     def runtime(self) -> str | None:
         """Name of what is to compute the network, or "auto"; None where that cannot be told."""
         stated = self._stated("runtime")
-        return (os.environ.get(VARIABLE) or "auto") if stated == "auto" else stated
+        return wanted_runtime(stated) if stated is not None else None
 
     @property
     def device(self) -> str | None:

@@ -6,11 +6,9 @@ import json
 import logging
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
-
-from .engines import Engine
 
 __all__ = ["INT8", "as_record", "chained", "fastest", "measure", "read_record"]
 
@@ -25,12 +23,14 @@ INT8 = " int8"
 """End of the names of runtimes in 8 bits."""
 
 
-def measure(engines: Mapping[str, Engine], sample: torch.Tensor, rounds: int = ROUNDS) -> dict[str, float]:
+def measure(
+    engines: Mapping[str, Callable[[torch.Tensor], torch.Tensor]], sample: torch.Tensor, rounds: int = ROUNDS
+) -> dict[str, float]:
     """Median milliseconds a frame by runtime, in turns, so that other work on the machine meets all alike.
 
     Args:
         engines: by runtime; each has run the sample before.
-        sample: what is computed, (1, C, X, Y).
+        sample: what is computed, (N, C, X, Y).
         rounds: number of runs of each.
     """
     seconds: dict[str, list[float]] = {name: [] for name in engines}

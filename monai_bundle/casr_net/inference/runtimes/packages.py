@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
@@ -11,16 +12,20 @@ from types import ModuleType
 from ...errors import UsageError
 
 __all__ = [
-    "PRECISIONS", "RUNTIMES", "VARIABLE", "installed_runtimes", "require_runtime", "runtime_package",
-    "runtime_versions",
+    "GPU_RUNTIMES", "PRECISIONS", "RUNTIMES", "VARIABLE", "installed_runtimes", "require_runtime", "runtime_package",
+    "runtime_versions", "wanted_runtime",
 ]  # fmt: skip
 
 RUNTIMES: dict[str, tuple[str, ...]] = {
     "torch": (),
     "onnx": ("onnx", "onnxruntime"),
     "openvino": ("onnx", "openvino"),
+    "tensorrt": ("cuda.bindings", "onnx", "onnx_graphsurgeon", "polygraphy", "tensorrt"),
 }
-"""Runtimes, and the packages of the extra of the same name. torch writes the ONNX file that both others read."""
+"""Runtimes, and the packages of the extra of the same name. torch writes the ONNX file that the others read."""
+
+GPU_RUNTIMES = ("tensorrt",)
+"""Those that need one of NVIDIA's GPUs. torch runs there too, the others on the CPU only."""
 
 VARIABLE = "CASR_RUNTIME"
 """Environment variable with the runtime that "auto" stands for, where it is set."""
@@ -40,9 +45,19 @@ def _findable(name: str) -> bool:
         return False
 
 
-def installed_runtimes() -> list[str]:
-    """Names of the runtimes whose packages are there; "torch" always is."""
-    return [name for name in RUNTIMES if not _missing(name)]
+def installed_runtimes(gpu: bool = False) -> list[str]:
+    """Names of the runtimes for the CPU, or a GPU, whose packages are there; "torch" always is."""
+    usable = [name for name in RUNTIMES if name == "torch" or (name in GPU_RUNTIMES) == gpu]
+    return [name for name in usable if not _missing(name)]
+
+
+def wanted_runtime(runtime: str, gpu: bool = False) -> str:
+    """The runtime that was asked for; for "auto" that of :data:`VARIABLE`, where it is one of this kind of device."""
+    if runtime != "auto":
+        return runtime
+    named = os.environ.get(VARIABLE) or "auto"
+    foreign = named in RUNTIMES and named != "torch" and (named in GPU_RUNTIMES) != gpu
+    return "auto" if foreign else named
 
 
 def require_runtime(runtime: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -14,18 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from ... import __version__
 from ...errors import CASRError, DataError, UsageError
 from ...network.casrnet import CASRNet
 from ...network.rewrite import rewritten
-from ...network.weights import network_digest
 from ...training.precision import uses_bfloat16
 from ..provenance import describe
 from .buffers import return_memory
 from .choice import INT8, as_record, chained, fastest, measure, read_record
 from .engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, as_onnx
 from .machine import machine, vnni_supported
-from .packages import VARIABLE, installed_runtimes, require_runtime, runtime_versions
+from .networks import described_network, must_stay, network_state
+from .packages import installed_runtimes, require_runtime, runtime_versions, wanted_runtime
 from .quantised import ENDING, Quantised, find_quantised
 from .store import Store, store_folder
 from .trial import RefusedError, converted, packed_mask, sample_input, title, try_engine
@@ -37,16 +35,13 @@ logger = logging.getLogger("casr_net")
 OF_INT8 = "openvino"
 """The runtime of networks in 8 bits."""
 
-REWRITING = 2
-"""Number of the way from a network to what is converted; files of another one are made anew."""
-
 
 class Runtimes:
     """Prepares networks for one runtime.
 
     Args:
         runtime: "torch", "onnx", "openvino", or "auto": the fastest of those that are installed, measured once on a
-            machine.
+            machine. All of them compute on the CPU.
         weights: file beside which converted networks are kept.
         channels: preprocessing of an image, for the shipped sample on which each runtime is tried.
         precision: "fp32", "bf16", "int8" (OpenVINO, for weights that have such a network), or "auto":
@@ -64,8 +59,7 @@ class Runtimes:
         channels: Callable[[dict[str, Any]], dict[Any, Any]] | None = None,
         precision: str = "auto",
     ) -> None:
-        if runtime == "auto":
-            runtime = os.environ.get(VARIABLE) or "auto"
+        runtime = wanted_runtime(runtime)
         if runtime != "auto":
             require_runtime(runtime)
         if precision == "int8":
@@ -106,16 +100,15 @@ class Runtimes:
         Raises:
             UsageError: when the runtime that was asked for is refused.
         """
-        modules = list(network.modules())
-        if any(module.training or module._forward_hooks or module._forward_pre_hooks for module in modules):
+        if must_stay(network):
             return None
-        state = _state(network)
+        state = network_state(network)
         with self._lock:
             if self._engine is None or self._network is None or self._network() is not network or self._state != state:
                 self._engine = None
                 self._engine = self._prepare(network)
                 return_memory()  # of those that were not chosen
-                self._network, self._state = weakref.ref(network), _state(network)
+                self._network, self._state = weakref.ref(network), network_state(network)
             return self._engine
 
     def _prepare(self, network: nn.Module) -> Engine:
@@ -129,7 +122,7 @@ class _Preparation:
         self, network: nn.Module, store: Store, channels: Any, precision: str, weights: str | Path | None
     ) -> None:
         self.network, self.store, self.channels, self.precision = network, store, channels, precision
-        self.about = {"network": network_digest(network), "casr-net": __version__, "rewriting": REWRITING}
+        self.about = described_network(network)
         # Where bfloat16 was not asked for, single precision stands in for one that is refused. What is not in 8 bits
         # of a network in 8 bits is in one of the two.
         open_choice = precision in ("auto", "int8")
@@ -289,11 +282,3 @@ class _Preparation:
             )
             return_memory()  # torch took more for it than another runtime needs
         return self._reference
-
-
-def _state(network: nn.Module) -> tuple[int, ...]:
-    """Changes whenever weights are replaced, or changed in place."""
-    found: list[int] = []
-    for tensor in (*network.parameters(), *network.buffers()):
-        found += (tensor.data_ptr(), tensor._version)
-    return tuple(found)

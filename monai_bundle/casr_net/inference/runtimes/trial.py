@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -14,6 +15,8 @@ from ..bundle import bundle_root
 from .engines import Engine
 
 __all__ = ["TOLERANCE", "RefusedError", "converted", "packed_mask", "sample_input", "title", "try_engine"]
+
+Made = TypeVar("Made")
 
 TOLERANCE = 0.02
 """Largest 1 - Dice between a runtime's mask of the sample and that of torch in single precision. Our choice: five times
@@ -83,7 +86,7 @@ def title(name: str) -> str:
     return f"runtime {runtime!r}" + (f" in {precision}" if precision else "")
 
 
-def converted(make: Callable[[], Engine]) -> Engine:
+def converted(make: Callable[[], Made]) -> Made:
     """What ``make`` gives.
 
     Raises:
