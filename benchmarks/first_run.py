@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,31 @@ def timed(package: Path, runtime: str, cine: Path, folder: Path) -> dict[str, fl
     return {"first_mask": first or seconds, "seconds": seconds, "processor_seconds": used}
 
 
+def compared(found: dict[str, dict[str, list[dict[str, float]]]]) -> dict[str, Any]:
+    """Medians, and medians of the ratios to the first version in the same round, since the load changes from round to
+    round; by runtime and version."""
+
+    def of_each(value: Callable[[str, dict[str, float], dict[str, float]], float]) -> dict[str, Any]:
+        return {
+            runtime: {
+                name: {
+                    key: round(
+                        statistics.median(value(key, *pair) for pair in zip(entries, base, strict=True)), 2
+                    )
+                    for key in entries[0]
+                }
+                for name, entries in of.items()
+            }
+            for runtime, of in found.items()
+            for base in [next(iter(of.values()))]
+        }  # fmt: skip
+
+    return {
+        "medians": of_each(lambda key, entry, base: entry[key]),
+        "ratios": of_each(lambda key, entry, base: entry[key] / base[key]),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("versions", nargs="+", metavar="NAME=FOLDER")
@@ -71,24 +97,16 @@ def main() -> None:
                     entry = timed(package, runtime, cine, Path(folder))
                     found.setdefault(runtime, {}).setdefault(name, []).append(entry)
                     print(runtime, name, {key: round(value, 2) for key, value in entry.items()}, flush=True)
-    medians: dict[str, Any] = {
-        runtime: {
-            name: {key: round(statistics.median(entry[key] for entry in entries), 2) for key in entries[0]}
-            for name, entries in of.items()
-        }
-        for runtime, of in found.items()
-    }  # fmt: skip
-    result = {
+    result: dict[str, Any] = {
         "what": (__doc__ or "").splitlines()[0], "machine": machine(), "platform": platform.platform(),
         "note": options.note, "rounds": options.rounds,
-        "versions": runtime_versions([each for each in RUNTIMES if each in installed_runtimes()]), "medians": medians,
+        "versions": runtime_versions([each for each in RUNTIMES if each in installed_runtimes()]), **compared(found),
         "runs": found,
     }  # fmt: skip
     write_json(options.output, result)
-    for runtime, of in medians.items():
-        base = next(iter(of.values()))
+    for runtime, of in result["medians"].items():
         for name, entry in of.items():
-            ratios = ", ".join(f"{key} {entry[key]} ({entry[key] / base[key]:.2f} x)" for key in entry)
+            ratios = ", ".join(f"{key} {entry[key]} ({result['ratios'][runtime][name][key]:.2f} x)" for key in entry)
             print(f"{runtime}, {name}: {ratios}")
 
 

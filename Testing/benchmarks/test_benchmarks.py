@@ -132,13 +132,14 @@ def test_the_checks_of_a_gpu_rehearsed(tmp_path: Path, capsys: Any) -> None:
     import gpu_check
 
     output = tmp_path / "gpu.json"
-    wanted = ("masks", "half precision", "speed", "memory", "training")
+    wanted = ("masks", "half precision", "speed", "memory", "tensorrt", "training")
     only = [word for name in wanted for word in ("--only", name)]
     code = gpu_check.main(["--device", "cpu", "--output", str(output), *only], size=64, batches=(1,))
     told, result = capsys.readouterr().out, json.loads(output.read_text())
     assert code == 0 and result["passed"] and result["rehearsal"] and "REHEARSAL" in told
     states = [line["state"] for line in result["checks"]]
     assert states.count("passed") >= 7 and "failed" not in states
+    assert [line["name"] for line in result["checks"] if line["state"] == "left out"] == ["TensorRT"]
 
 
 def test_a_check_that_breaks_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
