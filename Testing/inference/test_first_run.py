@@ -150,6 +150,9 @@ def test_only_what_may_have_a_plan_gets_another_process(
         {"runtime": "torch"}, {"tta": True}, {"key_frames": 2}, {"device_name": "cuda"}, {"weights": "missing.pt"},
     ):  # fmt: skip
         assert not is_started(**others), others
+    with monkeypatch.context() as change:  # a folder that cannot be written to; whoever runs the tests may be root
+        change.setattr(apart.os, "access", lambda *_: False)
+        assert not is_started()
     monkeypatch.setattr(apart, "graphics", lambda: ["/dev/nvidia0"])
     assert is_started() and not is_started(device_name="auto")
     monkeypatch.setenv("CASR_RUNTIME", "torch")

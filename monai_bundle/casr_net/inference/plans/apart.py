@@ -102,6 +102,9 @@ def _is_worthwhile(order: Order) -> bool:
     others = [name for name in installed_runtimes() if name != "torch"]
     if order.runtime not in others and (order.runtime != "auto" or not others):
         return False
+    folder = order.store.folder
+    if not os.access(next(place for place in (folder, *folder.parents) if place.exists()), os.W_OK):
+        return False  # it could not be kept
     return order.store.kept(KIND, order.key()) != NO_PLAN
 
 

@@ -82,6 +82,8 @@ class GpuEngine:
         self._runtime = wanted_runtime(runtime, gpu=True)
         if self._runtime == "tensorrt":
             require_runtime("tensorrt")
+        # Whether TensorRT may compute; looked for once.
+        self._tensorrt = self._runtime in ("auto", "tensorrt") and "tensorrt" in installed_runtimes(gpu=True)
         self._channels, self._store = channels, Store(store_folder(weights))
         self._lock = threading.Lock()
         self._compiled: dict[torch.device, TensorRTEngine | None] = {}
@@ -125,9 +127,7 @@ class GpuEngine:
 
     def _by_tensorrt(self, network: Any, device: torch.device) -> TensorRTEngine | None:
         """The compiled network; None where torch is to compute it."""
-        if device.type != "cuda" or not isinstance(network, nn.Module) or must_stay(network):
-            return None
-        if self._runtime != "tensorrt" and (self._runtime != "auto" or "tensorrt" not in installed_runtimes(gpu=True)):
+        if not self._tensorrt or device.type != "cuda" or not isinstance(network, nn.Module) or must_stay(network):
             return None
         gpu_format(self._precision, device)  # refuses 8 bits
         state = network_state(network)
