@@ -3,13 +3,15 @@
     python benchmarks/cine.py --output benchmarks/results/cine.json [--frames 12] [--rounds 3] [--note TEXT] [--no-lock]
 
 All variants run in turns on the same file; ratios are to "torch eager": the network as it is, in single precision, one
-frame after the other. Each variant has run once before. ``bench.py`` runs all benchmarks.
+frame after the other. Of the network with the paper's encoder ("compact") only that and the fastest of torch and
+OpenVINO are run, with ratios of its own. Each variant has run once before. ``bench.py`` runs all benchmarks.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,18 @@ from networks import GROUPS, eight_bits
 __all__ = ["BASE", "Variant", "measure", "table", "variants", "write_cine"]
 
 BASE = "torch eager, one after the other"
+OTHER = "compact"
 WAYS = ("one after the other", "pipeline")
 
 
 class Variant:
     """A configured run over the file; the network stays loaded, its results are written anew each time."""
 
-    def __init__(self, source: Path, folder: Path, runtime: str, precision: str, pipeline: bool) -> None:
-        self.source, self.folder, self.pipeline = source, folder, pipeline
-        self.parser = load_parser(device_name="cpu", runtime=runtime.split()[0], precision=precision)
+    def __init__(
+        self, source: Path, folder: Path, runtime: str, precision: str, pipeline: bool, config: Sequence[str] = ()
+    ) -> None:
+        self.source, self.folder, self.pipeline, self.config = source, folder, pipeline, list(config)
+        self.parser = load_parser(self.config, device_name="cpu", runtime=runtime.split()[0], precision=precision)
         self.network, self.inferer = build(self.parser, "network"), build(self.parser, "inferer")
         if runtime == "torch eager":
             # A hook makes the inferer leave the network to torch as it is.
@@ -44,7 +49,7 @@ class Variant:
     def __call__(self) -> float:
         """Seconds of a run."""
         parser = load_parser(
-            inputs=[str(self.source)], output_dir=str(self.folder), overwrite=True, device_name="cpu",
+            self.config, inputs=[str(self.source)], output_dir=str(self.folder), overwrite=True, device_name="cpu",
             pipeline=self.pipeline,
         )  # fmt: skip
         parser["network"], parser["inferer"] = self.network, self.inferer
@@ -67,7 +72,16 @@ def variants(source: Path, folder: Path) -> dict[str, Work]:
             for pipeline, way in enumerate(WAYS):
                 name = runtime if runtime == "torch eager" else f"{runtime} {precision}"
                 found[f"{name}, {way}"] = Variant(source, folder / str(len(found)), runtime, precision, bool(pipeline))
+    fastest = "openvino" if "openvino" in installed_runtimes() else "torch"
+    for runtime, precision in (("torch eager", "fp32"), (fastest, formats[-1])):
+        for pipeline, way in enumerate(WAYS):
+            name = f"{OTHER} {runtime if runtime == 'torch eager' else f'{runtime} {precision}'}, {way}"
+            found[name] = Variant(source, folder / str(len(found)), runtime, precision, bool(pipeline), [OTHER])
     return found
+
+
+def _base(variant: str) -> str:
+    return f"{OTHER} {BASE}" if variant.startswith(OTHER) else BASE
 
 
 def write_cine(path: Path, frames: int) -> Path:
@@ -87,7 +101,7 @@ def measure(rounds: int, frames: int) -> dict[str, Any]:
         "frames": frames, "size": 512, "variants": {
             variant: {
                 **entry, "frames_a_second": round(frames / median(times, variant, "seconds"), 2),
-                "ratio": round(median(times, BASE, "seconds") / median(times, variant, "seconds"), 3),
+                "ratio": round(median(times, _base(variant), "seconds") / median(times, variant, "seconds"), 3),
             }
             for variant, entry in times.items()
         },
@@ -104,7 +118,8 @@ def table(result: dict[str, Any]) -> str:
         lines.append(f"| {runtime} | {' | '.join(cells)} |")
     size, frames = result["size"], result["frames"]
     foot = (
-        f"Frames a second, file to written mask, and that as a multiple of torch eager one after the other; medians "
+        f"Frames a second, file to written mask, and that as a multiple of torch eager one after the other with the "
+        f"same network; compact has the paper's encoder, the other rows are of the light network; medians "
         f"over {frames} frames of {size} x {size}. {told(result)}"
     )
     return "\n".join([*lines, "", foot])

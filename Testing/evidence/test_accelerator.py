@@ -57,13 +57,16 @@ def test_weights_come_back_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (there / "a-fold0" / "s0").mkdir(parents=True)
     config = {"network_def": {**definition, "_target_": "torch.nn.Conv2d"}}
     (there / "a-fold0" / "s0" / "config.json").write_text(json.dumps(config))
+    (there / "a-fold0" / "s0" / "resident.json").write_text("{}")
     (there / "a-fold0" / "usage.jsonl").write_text("{}\n")
+    shutil.copytree(there / "a-fold0", there / "c-fold0")
     network = torch.nn.Conv2d(64, 64, 3)
     save_weights(network, there / "a-fold0" / "model.pt", torch.float32)
     results = tmp_path / "results"
     results.mkdir()
     (results / "b-fold0.json").write_text("{}")
-    collect.pack(there, parts, ["a-fold0"], False, results)
+    save_weights(network, there / "c-fold0" / "s0" / "model.pt", torch.float32)  # no last stage: it was cut off
+    collect.pack(there, parts, ["a-fold0", "c-fold0", "d-fold0"], False, results)
     assert len(list(parts.glob("a-fold0.pt.*"))) > 2 and max(p.stat().st_size for p in parts.iterdir()) <= 20_000
     (tmp_path / "results_here").mkdir()
     collect.unpack(parts, here, tmp_path / "results_here")
@@ -71,3 +74,5 @@ def test_weights_come_back_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert torch.allclose(back.weight, network.weight, atol=1e-3)
     assert (here / "a-fold0" / "s0" / "model.pt").is_file() and (here / "a-fold0" / "usage.jsonl").is_file()
     assert (tmp_path / "results_here" / "b-fold0.json").is_file()
+    assert (here / "c-fold0" / "s0" / "model.pt").is_file() and not (here / "c-fold0" / "model.pt").exists()
+    assert not (here / "d-fold0").exists()

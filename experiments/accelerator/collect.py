@@ -5,6 +5,7 @@ python experiments/accelerator/collect.py unpack --source FOLDER --state STATE [
 
 Weights travel in half precision, with --int8 in 8 bits a channel, in parts below 16 MiB; beside them what a unit needs
 to be evaluated here: configurations, what was seen, what has been evaluated there; and results, where there are any.
+Of a unit that was not finished the last finished stage comes back, and the runner goes on from it here.
 """
 
 from __future__ import annotations
@@ -36,19 +37,22 @@ def pack(state: Path, target: Path, units: list[str], small: bool, results: Path
             for path in sorted(results.glob("*.json")):
                 archive.add(path, f"results/{path.name}")
     for unit in units:
-        made = state / unit / "model.pt"
+        made, name = state / unit / "model.pt", unit
         if not made.is_file():
-            print(f"{unit}: not trained.")
-            continue
+            stages = sorted((state / unit).glob("*/model.pt"), key=lambda path: path.stat().st_mtime)
+            if not stages:
+                print(f"{unit}: not trained.")
+                continue
+            made, name = stages[-1], f"{unit}.{stages[-1].parent.name}"
         config = max((state / unit).glob("*/config.json"), key=lambda path: path.stat().st_mtime)
         parser = ConfigParser({**json.loads(config.read_text(encoding="utf-8")), "pretrained": None})
         network = load_weights(parser.get_parsed_content("network_def"), made)
-        packed = save_weights(network, target / f"{unit}.pt", torch.int8 if small else torch.float16)
+        packed = save_weights(network, target / f"{name}.pt", torch.int8 if small else torch.float16)
         content = packed.read_bytes()
         packed.unlink()
         for number, start in enumerate(range(0, len(content), PART)):
-            (target / f"{unit}.pt.{number}").write_bytes(content[start : start + PART])
-        print(f"{unit}: {len(content) / 2**20:.1f} MiB.")
+            (target / f"{name}.pt.{number}").write_bytes(content[start : start + PART])
+        print(f"{name}: {len(content) / 2**20:.1f} MiB.")
 
 
 def unpack(source: Path, state: Path, results: Path | None) -> None:
@@ -57,18 +61,19 @@ def unpack(source: Path, state: Path, results: Path | None) -> None:
         with tarfile.open(archive) as stream:
             stream.extractall(source / "notes", filter="data")
     for first in sorted(source.glob("*.pt.0")):
-        unit = first.name.removesuffix(".pt.0")
+        name = first.name.removesuffix(".pt.0")
+        unit, _, stage = name.partition(".")
         notes = source / "notes" / "state" / unit
         if notes.is_dir():
             shutil.copytree(notes, state / unit, dirs_exist_ok=True)
-        parts = sorted(source.glob(f"{unit}.pt.*"))
-        final = state / unit / "model.pt"
-        final.parent.mkdir(parents=True, exist_ok=True)
-        final.write_bytes(b"".join(part.read_bytes() for part in parts))
-        for config in (state / unit).glob("*/config.json"):
-            if not config.with_name("model.pt").exists():
-                config.with_name("model.pt").hardlink_to(final)
-        print(f"{unit}: {final.stat().st_size / 2**20:.1f} MiB.")
+        made = state / unit / stage / "model.pt"
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_bytes(b"".join(path.read_bytes() for path in sorted(source.glob(f"{name}.pt.*"))))
+        done = sorted((state / unit).glob("*/resident.json"), key=lambda path: path.stat().st_mtime)
+        for note in done:  # a stage that has been made has weights; here the last ones stand for all of them
+            if not note.with_name("model.pt").exists():
+                note.with_name("model.pt").hardlink_to(made)
+        print(f"{name}: {made.stat().st_size / 2**20:.1f} MiB.")
     if results is not None:
         for path in (source / "notes" / "results").glob("*.json"):
             if not (results / path.name).exists():
