@@ -104,11 +104,13 @@ def test_other_process_ends_with_the_run(
         others = [child for child in parent.children() if "casr_net.inference.plans.apart" in child.cmdline()]
         time.sleep(0.02)
     (other,) = others
-    time.sleep(1)  # it is importing
+    other.suspend()  # it must not be done before the signal comes
     os.kill(run.pid, number)
     out, errors = run.communicate(timeout=30)
     if number == signal.SIGINT:
         assert errors.splitlines()[-1] == "casr: interrupted" and json.loads(out)[0] == 130
+    else:
+        other.resume()
     other.wait(30)
     assert not other.is_running() and not (tmp_path / "out").exists()
 

@@ -19,6 +19,7 @@ OPTIONAL = {
     "onnxruntime",
     "onnxscript",
     "openvino",
+    "polygraphy",
     "ray",
 }  # imported if they are there
 
