@@ -30,7 +30,8 @@ RUNTIMES = [name for name in ("onnx", "openvino") if name in packages.installed_
 needs_runtime = pytest.mark.skipif(not RUNTIMES, reason="neither ONNX Runtime nor OpenVINO is installed")
 
 ALONE = """\
-import json, sys
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 from casr_net.cli import main
 code = main(json.loads(sys.argv[1]))
 print(json.dumps([code, sorted({"torch", "monai", "ignite"} & {name.split(".")[0] for name in sys.modules})]))
