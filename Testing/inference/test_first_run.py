@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import tifffile
+from makers.alone import start_alone
 
 from casr_net.cli import main
 from casr_net.inference.bundle import config_files
@@ -29,23 +30,6 @@ from casr_net.synthetic.angiogram import make_cine
 RUNTIMES = [name for name in ("onnx", "openvino") if name in packages.installed_runtimes()]
 needs_runtime = pytest.mark.skipif(not RUNTIMES, reason="neither ONNX Runtime nor OpenVINO is installed")
 
-ALONE = """\
-import json, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
-from casr_net.cli import main
-code = main(json.loads(sys.argv[1]))
-print(json.dumps([code, sorted({"torch", "monai", "ignite"} & {name.split(".")[0] for name in sys.modules})]))
-"""
-
-
-@pytest.fixture
-def weights(random_weights: Path, tmp_path: Path) -> Path:
-    """In a folder of their own, where plans are kept."""
-    path = tmp_path / "models" / "model.pt"
-    path.parent.mkdir()
-    shutil.copyfile(random_weights, path)
-    return path
-
 
 @pytest.fixture
 def cine(tmp_path: Path) -> Path:
@@ -57,13 +41,6 @@ def cine(tmp_path: Path) -> Path:
 @pytest.fixture
 def files(small_config: Path) -> list[str]:
     return config_files([small_config])
-
-
-def alone(words: list[str]) -> subprocess.Popen[str]:
-    """``casr`` as a process of its own, which tells its exit code and what it has imported of the network libraries."""
-    line = [sys.executable, "-c", ALONE, json.dumps(words)]
-    variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables)
 
 
 @needs_runtime
@@ -79,7 +56,7 @@ def test_first_run_imports_no_torch_and_gives_what_the_ordinary_way_gives(
         if damaged:  # the other process makes it anew, and what it says is said, once
             (kept,) = weights.parent.glob(".runtimes/onnx-*.zip")
             kept.write_bytes(b"PK")
-        run = alone([*words, str(weights), "-o", str(first)])
+        run = start_alone([*words, str(weights), "-o", str(first)])
         out, errors = run.communicate(timeout=300)
         assert json.loads(out.splitlines()[-1]) == [0, []], errors
         assert errors.count("damaged, or of something else; made anew") == damaged
@@ -99,7 +76,7 @@ def test_other_process_ends_with_the_run(
     number: int, weights: Path, small_config: Path, cine: Path, tmp_path: Path
 ) -> None:
     words = ["segment", str(cine), "-c", str(small_config), "--runtime", RUNTIMES[0], "-w", str(weights), "-o"]
-    run = alone([*words, str(tmp_path / "out")])
+    run = start_alone([*words, str(tmp_path / "out")])
     parent, others = psutil.Process(run.pid), []
     while not others and run.poll() is None:
         others = [child for child in parent.children() if "casr_net.inference.plans.apart" in child.cmdline()]

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from makers.alone import run_alone
 from makers.dicoms import write, xa
 from monai.transforms import Compose, DivisiblePad, Resize
 
@@ -40,22 +37,6 @@ needs_runtime = pytest.mark.skipif(not RUNTIMES, reason="neither ONNX Runtime no
 
 SIZES = [(160, 128), (512, 512), (333, 201), (96, 96), (97, 95), (64, 300), (2048, 1500)]
 
-ALONE = """\
-import json, sys
-from casr_net.cli import main
-code = main(json.loads(sys.argv[1]))
-print(json.dumps([code, sorted({"torch", "monai", "ignite"} & {name.split(".")[0] for name in sys.modules})]))
-"""
-
-
-@pytest.fixture
-def weights(random_weights: Path, tmp_path: Path) -> Path:
-    """In a folder of their own, where plans are kept."""
-    path = tmp_path / "models" / "model.pt"
-    path.parent.mkdir()
-    shutil.copyfile(random_weights, path)
-    return path
-
 
 def grey_of(size: tuple[int, int], seed: int = 0) -> np.ndarray:
     """Smooth grey, (X, Y), with a black rim along one side."""
@@ -75,17 +56,6 @@ def asked_for(output: Path, inputs: list[Path], weights: Path, config: Path, **o
         "key_frames": None, "config_overlays": files[1:], "weights": str(weights), "runtime": RUNTIMES[0], **others,
     }  # fmt: skip
     return files, asked
-
-
-def run_alone(words: list[str]) -> list[str]:
-    """``casr`` in a process of its own; of the network libraries, those that it has imported."""
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE, json.dumps(words)], capture_output=True, text=True, check=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    code, imported = json.loads(done.stdout.splitlines()[-1])
-    assert code in (0, 1), done.stderr
-    return imported
 
 
 def without_times(content: Any) -> Any:
