@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import time
 
@@ -58,10 +59,14 @@ def tensorrt(check: Check) -> None:
         rates = {}
         for batch in check.batches:
             inputs = torch.rand(batch, 3, check.size, check.size).pin_memory()
-            run = lambda: segmenter.inferer(inputs.to(segmenter.device), segmenter.network).cpu()  # noqa: B023, E731
-            rates[batch] = round(rate(check, run, batch), 1)
+            rates[batch] = round(rate(check, functools.partial(_computed, segmenter, inputs), batch), 1)
         text = ", ".join(f"{batch} at once {value:.0f}" for batch, value in rates.items())
         check.say(f"network by {segmenter.inferer.used}, frames/s", text, rates=rates)
+
+
+def _computed(segmenter: Segmenter, inputs: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = segmenter.inferer(inputs.to(segmenter.device), segmenter.network)
+    return logits.cpu()
 
 
 def _network(segmenter: Segmenter, batch: int) -> FrameNetwork:

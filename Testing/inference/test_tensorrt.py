@@ -194,7 +194,7 @@ def test_what_overflows_is_computed_by_torch(
     engine, inputs = gpu.GpuEngine("fp32"), torch.rand(1, 3, 64, 64)
     made = Compiled(network, CPU, "fp16", 3, 64)
     monkeypatch.setattr(engine, "_by_tensorrt", lambda network, device: engine._compiled.get(device))
-    engine._compiled[CPU] = made  # type: ignore[assignment]
+    monkeypatch.setitem(engine._compiled, CPU, made)
     with torch.no_grad():
         assert torch.equal(engine(inputs, network), network(inputs)) and engine.used == "tensorrt fp16"
         monkeypatch.setattr(Compiled, "change", {"fp16": lambda logits: logits / 0})
