@@ -97,7 +97,7 @@ def main() -> None:
     checks = spread([case for case in cases if case["name"] not in taken], options.check)
     logger.info("%d images to calibrate, %d to validate, of %d", len(calibration), len(checks), len(cases))
 
-    onnx = as_onnx(rewritten(network), int(str(network.settings["in_channels"])))
+    onnx = as_onnx(rewritten(network, narrow=False), int(str(network.settings["in_channels"])))
     exact = OpenVINOEngine(onnx)
     inputs = [network_input(segmenter, case) for case in checks]
     known = [(array, exact.run(array) > 0) for array in inputs]

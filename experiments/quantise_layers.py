@@ -99,7 +99,8 @@ def main() -> None:
     assert isinstance(network, CASRNet)
     cases = spread(load_cases(options.data, exclude_folds=options.exclude_fold), options.count)
     images = [network_input(segmenter, case) for case in cases]
-    model = openvino.Core().read_model(as_onnx(rewritten(network), int(str(network.settings["in_channels"]))))
+    onnx = as_onnx(rewritten(network, narrow=False), int(str(network.settings["in_channels"])))
+    model = openvino.Core().read_model(onnx)
     exact = masks(model, images)
     parts = {}
     for name, starts in PARTS.items():

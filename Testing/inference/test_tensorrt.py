@@ -112,7 +112,7 @@ def test_what_monai_gives_to_tensorrt_is_the_network(
 
     models: list[bytes] = []
     monkeypatch.setattr(TrtCompiler, "_onnx_to_trt", lambda self, path: models.append(Path(path).read_bytes()) or b"p")
-    fast = rewritten(network)
+    fast = rewritten(network, narrow=False)
     compiler = TrtCompiler(fast, str(tmp_path / "network.plan"), **tensorrt.compiling("fp16", "x", 3, 512))
     compiler._build_and_save(fast, {"x": torch.zeros(1, 3, *tensorrt.TRACED)})
     assert (tmp_path / "network.plan").read_bytes() == b"p"

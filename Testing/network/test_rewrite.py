@@ -12,9 +12,11 @@ from casr_net.network.rewrite import rewritten
 
 @pytest.mark.parametrize("encoder", ["efficientnet_lite0", "densenet121"])
 @pytest.mark.parametrize("q", [1, 3])
-def test_same_logits(encoder: str, q: int) -> None:
+@pytest.mark.parametrize("widths", [(8, 7, 6, 5, 4), (48, 33, 32, 16, 16)])  # all kinds of blocks
+@pytest.mark.parametrize("narrow", [False, True])
+def test_same_logits(encoder: str, q: int, widths: tuple[int, ...], narrow: bool) -> None:
     torch.manual_seed(q)
-    network = CASRNet(encoder, q=q, decoder_channels=(8, 7, 6, 5, 4)).eval()
+    network = CASRNet(encoder, out_channels=2, q=q, decoder_channels=widths).eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # as of a trained network: none is the identity
             module.running_mean.normal_(0, 0.2)
@@ -24,7 +26,7 @@ def test_same_logits(encoder: str, q: int) -> None:
     before = {key: value.clone() for key, value in network.state_dict().items()}
     inputs = torch.rand(2, 3, 64, 96) * 2 - 1
     with torch.no_grad():
-        expected, found = network(inputs), rewritten(network)(inputs)
+        expected, found = network(inputs), rewritten(network, narrow)(inputs)
     assert expected.std() > 0.01
     assert (found - expected).abs().max() < 1e-5
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

@@ -105,7 +105,7 @@ class TensorRTEngine:
         from polygraphy.logger import G_LOGGER
 
         G_LOGGER.module_severity = G_LOGGER.ERROR  # it would print on standard output, as MONAI's own logger
-        fast = rewritten(network) if type(network) is CASRNet else copy.deepcopy(network)
+        fast = rewritten(network, narrow=False) if type(network) is CASRNet else copy.deepcopy(network)
         (name, *_) = inspect.getfullargspec(fast.forward).args[1:]
         with tempfile.TemporaryDirectory(prefix="casr-") as folder:
             base = Path(folder) / "network"
