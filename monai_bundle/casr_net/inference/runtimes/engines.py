@@ -15,6 +15,7 @@ import numpy as np
 
 from ..threads import current_shares
 from .buffers import keep_buffers
+from .graphs import suited
 from .packages import runtime_package
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class OpenVINOEngine:
         self.name = f"openvino {numbers}"
         runtime = runtime_package("openvino", "openvino")
         self._core = runtime.Core()
-        self._model = self._core.read_model(model, weights)
+        self._model = suited(self._core.read_model(model, weights))
         self._settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
             "ENABLE_CPU_PINNING": False,  # the processors are not ours alone

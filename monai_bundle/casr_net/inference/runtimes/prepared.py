@@ -21,7 +21,7 @@ from ..provenance import describe
 from .buffers import return_memory
 from .choice import INT8, as_record, chained, fastest, measure, read_record
 from .engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, as_onnx
-from .machine import machine, vnni_supported
+from .machine import avx2_supported, machine, vnni_supported
 from .networks import described_network, must_stay, network_state
 from .packages import installed_runtimes, require_runtime, runtime_versions, wanted_runtime
 from .quantised import ENDING, Quantised, find_quantised
@@ -136,10 +136,10 @@ class _Preparation:
     def _quantised(self, weights: str | Path | None) -> Quantised | None:
         if self.precision not in ("auto", "int8") or OF_INT8 not in installed_runtimes():
             return None
-        if not vnni_supported():
+        if not (vnni_supported() or avx2_supported()):
             if self.precision == "int8":
                 raise UsageError(
-                    "precision 'int8': this processor has no VNNI, without which sums overflow; use precision auto."
+                    "precision 'int8': this processor has neither VNNI nor AVX2, which 8 bits need; use precision auto."
                 )
             return None
         try:
