@@ -264,8 +264,8 @@ def test_the_shipped_one_is_of_the_shipped_weights(monkeypatch: pytest.MonkeyPat
         pytest.skip("no network in 8 bits is shipped")
     assert path.stat().st_size <= 8e6
     assert read_quantised(path).about["weights_sha256"] == sha256(shipped)
-    if "openvino" not in packages.installed_runtimes() or not machine.vnni_supported():
-        pytest.skip("it runs with OpenVINO on processors with VNNI")
+    if "openvino" not in packages.installed_runtimes() or not (machine.vnni_supported() or machine.avx2_supported()):
+        pytest.skip("it runs with OpenVINO on processors with VNNI or AVX2")
     monkeypatch.delenv("CASR_RUNTIME")
     parser = load_parser(device_name="cpu", runtime="openvino", precision="int8")
     network, channels = (parser.get_parsed_content(name) for name in ("network", "channels"))
@@ -281,23 +281,28 @@ def test_fewer_bits_need_a_clear_gain() -> None:
     assert choice.fastest({"openvino": 60, "openvino int8": 55}) == "openvino"
 
 
-def test_processors_whose_sums_overflow_get_none(
-    network: CASRNet, channels: Any, weights: Path, needs_openvino: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "_cpuinfo", lambda: {"flags": "fma avx2 avx512_bf16"})
-    assert not machine.vnni_supported()
-    for flag in ("avx_vnni", "avx512_vnni"):
-        monkeypatch.setattr(machine, "_cpuinfo", lambda flag=flag: {"flags": f"fma {flag}"})
-        assert machine.vnni_supported()
-    monkeypatch.setattr(prepared, "vnni_supported", lambda: False)
-    written(weights.with_name("model_int8.zip"), network=network_digest(network))
-    with pytest.raises(UsageError, match="precision 'int8': this processor has no VNNI"):
-        Runtimes("openvino", weights, channels, "int8").engine(network)
+@pytest.mark.parametrize(("avx2", "vnni"), [(True, False), (False, True), (False, False)])
+def test_processors_without_fast_sums_get_none(
+    network: CASRNet, channels: Any, weights: Path, needs_openvino: None, monkeypatch: pytest.MonkeyPatch,
+    avx2: bool, vnni: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(prepared, "vnni_supported", lambda: vnni)
+    monkeypatch.setattr(prepared, "avx2_supported", lambda: avx2)
+    file_of(network, weights.with_name("model_int8.zip"))
+    order = Runtimes("openvino", weights, channels, "int8")
+    if avx2 or vnni:
+        engine = order.engine(network)
+        assert engine is not None and engine.name == "openvino int8"
+        return
+    with pytest.raises(UsageError, match="precision 'int8': this processor has neither VNNI nor AVX2"):
+        order.engine(network)
     engine = Runtimes("openvino", weights, channels, "fp32").engine(network)
     assert engine is not None and engine.name == "openvino fp32"
 
 
-@pytest.mark.skipif(not machine.vnni_supported(), reason="8 bits are for processors with VNNI")
+@pytest.mark.skipif(
+    not (machine.vnni_supported() or machine.avx2_supported()), reason="8 bits are for processors with VNNI or AVX2"
+)
 def test_command_line(
     png: Path, small_config: Path, random_weights: Path, tmp_path: Path, needs_openvino: None,
     capsys: pytest.CaptureFixture[str],

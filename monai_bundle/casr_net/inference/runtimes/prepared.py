@@ -21,7 +21,7 @@ from ..provenance import describe
 from .buffers import return_memory
 from .choice import INT8, as_record, chained, fastest, measure, read_record
 from .engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, as_onnx
-from .machine import avx2_supported, machine, vnni_supported
+from .machine import avx2_supported, bfloat16_supported, machine, vnni_supported
 from .networks import described_network, must_stay, network_state
 from .packages import installed_runtimes, require_runtime, runtime_versions, wanted_runtime
 from .quantised import ENDING, Quantised, find_quantised
@@ -126,7 +126,7 @@ class _Preparation:
         # Where bfloat16 was not asked for, single precision stands in for one that is refused. What is not in 8 bits
         # of a network in 8 bits is in one of the two.
         open_choice = precision in ("auto", "int8")
-        bfloat16 = uses_bfloat16("auto" if open_choice else precision)
+        bfloat16 = uses_bfloat16("auto") and bfloat16_supported() if open_choice else uses_bfloat16(precision)
         self.formats = [True, False] if bfloat16 and open_choice else [bfloat16]
         self.quantised = self._quantised(weights)
         self._sample: torch.Tensor | None = None
