@@ -5,10 +5,17 @@
 All variants run in turns on the same file; ratios are to "torch eager": the network as it is, in single precision, one
 frame after the other. Of the network with the paper's encoder ("compact") only that and the fastest of torch and
 OpenVINO are run, with ratios of its own. Each variant has run once before. ``bench.py`` runs all benchmarks.
+
+With ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2 torch and OpenVINO compute as on a processor with no more, and
+ONNX Runtime, which cannot be limited, is left out.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,13 +27,13 @@ import torch
 
 from casr_net.inference.bundle import build, load_parser
 from casr_net.inference.run import run_inference
+from casr_net.inference.runtimes.machine import LIMIT, bfloat16_supported
 from casr_net.inference.runtimes.packages import installed_runtimes
 from casr_net.synthetic.angiogram import make_cine
-from casr_net.training.precision import uses_bfloat16
 from common import Work, arguments, median, paused_training, record, summary, told, turns, write_json
 from networks import GROUPS, eight_bits
 
-__all__ = ["BASE", "Variant", "measure", "table", "variants", "write_cine"]
+__all__ = ["BASE", "Variant", "measure", "measure_limited", "table", "variants", "write_cine"]
 
 BASE = "torch eager, one after the other"
 OTHER = "compact"
@@ -64,16 +71,17 @@ class Variant:
 def variants(source: Path, folder: Path) -> dict[str, Work]:
     """What is timed, by name."""
     found: dict[str, Work] = {}
-    formats = ["fp32", "bf16"] if uses_bfloat16() else ["fp32"]
+    formats = ["fp32", "bf16"] if bfloat16_supported() else ["fp32"]
     smallest = ["int8"] if eight_bits(GROUPS[0], torch.rand(1, 3, 64, 64)) else []
     kinds = {"torch": formats, "openvino": [*formats, *smallest]}
-    for runtime in ("torch eager", *installed_runtimes()):
+    limited = LIMIT in os.environ
+    for runtime in ("torch eager", *(name for name in installed_runtimes() if not (limited and name == "onnx"))):
         for precision in kinds.get(runtime, ["fp32"]):
             for pipeline, way in enumerate(WAYS):
                 name = runtime if runtime == "torch eager" else f"{runtime} {precision}"
                 found[f"{name}, {way}"] = Variant(source, folder / str(len(found)), runtime, precision, bool(pipeline))
     fastest = "openvino" if "openvino" in installed_runtimes() else "torch"
-    for runtime, precision in (("torch eager", "fp32"), (fastest, formats[-1])):
+    for runtime, precision in () if limited else (("torch eager", "fp32"), (fastest, formats[-1])):
         for pipeline, way in enumerate(WAYS):
             name = f"{OTHER} {runtime if runtime == 'torch eager' else f'{runtime} {precision}'}, {way}"
             found[name] = Variant(source, folder / str(len(found)), runtime, precision, bool(pipeline), [OTHER])
@@ -108,6 +116,17 @@ def measure(rounds: int, frames: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def measure_limited(rounds: int, frames: int) -> dict[str, Any]:
+    """As :func:`measure`, by a process that is limited to AVX2; what it says of its machine takes the place of ours."""
+    environment = {**os.environ, LIMIT: "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "cine.json"
+        command = [sys.executable, __file__, "--no-lock", "--output", str(path), "--rounds", str(rounds)]
+        subprocess.run([*command, "--frames", str(frames)], env=environment, check=True, stdout=subprocess.DEVNULL)
+        result = json.loads(path.read_text(encoding="utf-8"))
+    return {name: result[name] for name in ("machine", "load", "frames", "size", "variants")}
+
+
 def table(result: dict[str, Any]) -> str:
     """Frames a second, and ratios, which other work on the machine changes least."""
     found = result["variants"]
@@ -119,10 +138,15 @@ def table(result: dict[str, Any]) -> str:
     size, frames = result["size"], result["frames"]
     foot = (
         f"Frames a second, file to written mask, and that as a multiple of torch eager one after the other with the "
-        f"same network; compact has the paper's encoder, the other rows are of the light network; medians "
-        f"over {frames} frames of {size} x {size}. {told(result)}"
+        f"same network; {_networks(found)}; medians over {frames} frames of {size} x {size}. {told(result)}"
     )
     return "\n".join([*lines, "", foot])
+
+
+def _networks(found: dict[str, Any]) -> str:
+    if any(name.startswith(OTHER) for name in found):
+        return f"{OTHER} has the paper's encoder, the other rows are of the light network"
+    return "the light network"
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ from typing import Any, cast
 import numpy as np
 
 from casr_net.inference.runtimes.engines import as_onnx
+from casr_net.inference.runtimes.machine import bfloat16_supported
 from casr_net.inference.runtimes.packages import runtime_package
 from casr_net.network.casrnet import CASRNet
 from casr_net.network.rewrite import rewritten
-from casr_net.training.precision import uses_bfloat16
 from common import arguments, paused_training, record, told, write_json
 from networks import GROUPS, Group, made
 
@@ -91,7 +91,7 @@ def measure(rounds: int, threads: int, groups: tuple[Group, ...] = (GROUPS[0], G
     networks: dict[str, Any] = {}
     for group in groups:
         model = runtime.Core().read_model(as_onnx(rewritten(cast(CASRNet, made(group))), 3))
-        formats = [False, True] if uses_bfloat16() else [False]
+        formats = [False, True] if bfloat16_supported() else [False]
         networks[group.name] = {
             "bf16" if bfloat16 else "fp32": profile(model, bfloat16, group.size, rounds, threads)
             for bfloat16 in formats

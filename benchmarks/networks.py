@@ -22,10 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from casr_net.errors import CASRError
 from casr_net.inference.bundle import build, load_parser
 from casr_net.inference.runtimes.engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, as_onnx
+from casr_net.inference.runtimes.machine import bfloat16_supported
 from casr_net.inference.runtimes.packages import installed_runtimes
 from casr_net.network.casrnet import CASRNet
 from casr_net.network.rewrite import rewritten
-from casr_net.training.precision import uses_bfloat16
 from common import Work, median, summary, told, turns, used
 
 __all__ = [
@@ -85,7 +85,7 @@ def engines(
     """
     net = rewritten(network) if type(network) is CASRNet else network
     found: dict[str, Engine] = {}
-    formats = [False, True] if uses_bfloat16() else [False]
+    formats = [False, True] if bfloat16_supported() else [False]
     for bfloat16 in formats:
         found[f"torch {'bf16' if bfloat16 else 'fp32'}"] = TorchEngine(net, bfloat16)
     if len(installed_runtimes()) > 1:
@@ -172,7 +172,7 @@ def measure(rounds: int, groups: tuple[Group, ...] = GROUPS) -> dict[str, Any]:
         ways |= eight_bits(group, inputs)
         times = summary(turns({BASE: functools.partial(eager, base, base_input), **ways}, rounds, settled))
         plain = gflop(network, inputs)
-        fewer = gflop(rewritten(network), inputs) if type(network) is CASRNet else plain
+        fewer = gflop(rewritten(network, narrow=False), inputs) if type(network) is CASRNet else plain
         entries: dict[str, Any] = {}
         for way in ways:
             rate = (plain if way == "torch as it is" else fewer) / median(times, way) * 1000

@@ -19,11 +19,11 @@ import torch
 from casr_net.files.maps import write_png
 from casr_net.inference.bundle import load_parser
 from casr_net.inference.runtimes.engines import OnnxEngine, OpenVINOEngine, TorchEngine, as_onnx
+from casr_net.inference.runtimes.machine import bfloat16_supported
 from casr_net.inference.runtimes.packages import installed_runtimes
 from casr_net.network.rewrite import rewritten
 from casr_net.preprocessing.load import image_tensor
 from casr_net.synthetic.angiogram import make_angiogram
-from casr_net.training.precision import uses_bfloat16
 from common import Work, arguments, paused_training, record, summary, told, turns, write_json
 from networks import eager
 
@@ -51,7 +51,7 @@ def variants(config: list[str], network_too: bool, folder: Path) -> dict[str, Wo
         return found
     engines: dict[str, Any] = {}
     found["torch as it is"] = functools.partial(eager, network, inputs)
-    formats = [False, True] if uses_bfloat16() else [False]
+    formats = [False, True] if bfloat16_supported() else [False]
     for way, net in (("", network), (" rewritten", rewritten(network))):
         for bfloat16 in formats:
             engines[f"torch {'bf16' if bfloat16 else 'fp32'}{way}"] = TorchEngine(net, bfloat16)

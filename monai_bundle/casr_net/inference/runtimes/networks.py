@@ -12,7 +12,7 @@ from ...network.weights import network_digest
 __all__ = ["described_network", "must_stay", "network_state"]
 
 
-REWRITING = 2
+REWRITING = 3
 """Number of the way from a network to what is converted; files of another one are made anew."""
 
 
