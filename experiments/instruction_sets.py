@@ -27,7 +27,7 @@ import torch
 
 from casr_net.inference.bundle import load_parser
 from casr_net.inference.runtimes.engines import OpenVINOEngine, TorchEngine, as_onnx
-from casr_net.inference.runtimes.machine import machine
+from casr_net.inference.runtimes.machine import LIMIT, bfloat16_supported, machine
 from casr_net.inference.runtimes.packages import runtime_versions
 from casr_net.inference.runtimes.quantised import read_quantised
 from casr_net.inference.runtimes.trial import sample_input
@@ -37,9 +37,10 @@ SETS = {
     "AVX2": ("AVX2", "avx2"),
     "AVX2-VNNI": ("AVX2_VNNI", "avx2"),
     "AVX512-VNNI": ("AVX512_CORE_VNNI", "avx512"),
-    "all": ("ALL", "default"),
+    "all": ("", ""),
 }
-"""By name: values of ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY."""
+"""By name: values of ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY; neither is set where nothing is limited ("default" of
+the latter would leave torch's own kernels without AVX)."""
 
 ROUNDS = 7
 
@@ -64,7 +65,7 @@ def measure(int8: Path) -> dict[str, list[float]]:
         "openvino fp32": OpenVINOEngine(model),
         "openvino int8": OpenVINOEngine(quantised.model, weights=quantised.weights),
     }
-    if os.environ["ONEDNN_MAX_CPU_ISA"] == "ALL" and torch.cpu._is_avx512_bf16_supported():
+    if bfloat16_supported():
         engines |= {
             "torch bf16": TorchEngine(fast, True),
             "openvino bf16": OpenVINOEngine(model, True),
@@ -83,7 +84,11 @@ def measure(int8: Path) -> dict[str, list[float]]:
 def limited(name: str, int8: Path) -> dict[str, Any]:
     """What another process measures that is limited to an instruction set."""
     isa, capability = SETS[name]
-    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa, "ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for variable, value in ((LIMIT, isa), ("ATEN_CPU_CAPABILITY", capability)):
+        environment.pop(variable, None)
+        if value:
+            environment[variable] = value
     done = subprocess.run(
         [sys.executable, __file__, "--here", "--int8", str(int8)],
         capture_output=True,

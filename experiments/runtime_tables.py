@@ -6,6 +6,7 @@ python experiments/runtime_tables.py
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,28 @@ def change(entry: dict[str, Any]) -> str:
     return f"{entry['change_points']:+.3f} ({low:+.3f} to {high:+.3f}), {entry['values']}"
 
 
-def accuracy(result: dict[str, Any], speed: dict[str, Any]) -> str:
+def accuracy(*parts: tuple[dict[str, Any], dict[str, Any], str]) -> str:
+    """Of results with their speed, and what is said after a runtime's name."""
     lines = [
         "| runtime | speed | Dice, images | clDice | crossing rate, stenoses | gate |",
         "|---|---|---|---|---|---|",
     ]
-    for runtime, entry in result["summary"].items():
+    for runtime, entry, speed, more in rows(*parts):
         ratio = f"{speed[runtime]['ratio']:.1f}" if runtime in speed else "-"
         cells = [change(entry[metric]) for metric in ("dice", "cldice", "crossing_rate")]
         verdict = "passes" if entry["passes"] else "**fails**"
-        lines.append(f"| {runtime} | {ratio} | {' | '.join(cells)} | {verdict} |")
+        lines.append(f"| {runtime}{more} | {ratio} | {' | '.join(cells)} | {verdict} |")
     return "\n".join(lines)
+
+
+def rows(
+    *parts: tuple[dict[str, Any], dict[str, Any], str],
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any], str]]:
+    """Runtime, entry, speed and addition, without what an addition changes nothing about."""
+    for result, speed, more in parts:
+        for runtime, entry in result["summary"].items():
+            if not more or "int8" in runtime:
+                yield runtime, entry, speed, more
 
 
 def times(entry: dict[str, Any]) -> str:
@@ -57,12 +69,13 @@ def put(text: str, mark: str, table: str) -> str:
 
 
 def main() -> None:
-    found, limits = (
+    found, avx2, limits = (
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("runtime_accuracy", "instruction_sets")
+        for name in ("runtime_accuracy", "runtime_accuracy_avx2", "instruction_sets")
     )
+    parts = (found, limits["sets"]["all"], ""), (avx2, limits["sets"]["AVX2"], ", limited to AVX2")
     page = ROOT / "docs" / "speed.md"
-    text = put(page.read_text(encoding="utf-8"), "accuracy", accuracy(found, limits["sets"]["all"]))
+    text = put(page.read_text(encoding="utf-8"), "accuracy", accuracy(*parts))
     page.write_text(put(text, "sets", sets(limits)), encoding="utf-8")
 
 
