@@ -21,6 +21,7 @@ from ..inference.runtimes.packages import GPU_RUNTIMES, PRECISIONS, RUNTIMES
 from .arguments import add_network, add_output, add_window, checked_window
 
 if TYPE_CHECKING:
+    from ..files.inputs import Inputs
     from ..inference.filework import FileJob, FilePart, Network
     from ..inference.record import RunReport
 
@@ -127,18 +128,19 @@ def run(options: argparse.Namespace) -> int:
 
     from ..inference.files_run import run_files
     from ..inference.plans.apart import plan_apart, without_repetition
+    from ..inference.plans.look import FirstLook
     from ..inference.plans.run import planned_run
     from ..inference.run import run_inference
 
-    quick, told = None, None
+    quick, told, look = None, None, FirstLook()
     if "torch" not in sys.modules:  # else nothing is to be gained
         quick = planned_run(files, asked)
         if quick is None:
-            told = plan_apart(files, asked)
-            quick = None if told is None else planned_run(files, asked)
+            told = plan_apart(files, asked, look.finds_work)
+            quick = None if told is None else planned_run(files, asked, look.inputs)
     if quick is None:
         with without_repetition(told or ()):
-            return _configured(files, asked, options)
+            return _configured(files, asked, options, look.inputs)
     with _bar(options.quiet, total=len(quick.items), desc="frames") as quick.report.progress:
         if _are_apart(options) and quick.items:
             through = _through(options, files, asked, quick.report, quick.network)
@@ -146,13 +148,16 @@ def run(options: argparse.Namespace) -> int:
         return int(run_inference(quick.frames(), quick.report).exit_code)
 
 
-def _configured(files: Sequence[str], asked: dict[str, Any], options: argparse.Namespace) -> int:
+def _configured(
+    files: Sequence[str], asked: dict[str, Any], options: argparse.Namespace, inputs: Inputs | None = None
+) -> int:
     """Segment by the configuration's own objects, and return the exit code.
 
     Args:
         files: the base configuration and overlays.
         asked: values by key of ``inference.json``.
         options: of the command.
+        inputs: what was found already, which is taken where it was looked at with the configuration's window.
     """
     from ..inference.lean import import_monai
     from ..inference.plans.order import Order
@@ -165,6 +170,10 @@ def _configured(files: Sequence[str], asked: dict[str, Any], options: argparse.N
     from ..inference.run import run_inference
 
     parser = load_parser(files[1:], **asked)
+    if inputs is not None:
+        window = build(parser, "window")
+        if inputs.window == (None if window is None else (window[0], window[1])):
+            parser["found"] = inputs
     with _bar(options.quiet or asked["key_frames"] is None, desc="contrast") as update:
         build(parser, "select").progress = lambda path, done, total: update(1)
         items = build(parser, "dataset").data

@@ -27,7 +27,7 @@ def difference(record: RunFile, results: Iterable[Path], path: str, run: dict[st
         record: of the output folder.
         results: files in it.
         path: the input that they would be made from.
-        run: with ``config_sha256`` and ``weights_sha256``.
+        run: with ``config_sha256`` and ``weights_sha256``, as far as they are known; what is not known is alike.
 
     Returns:
         a line about the first that was made otherwise, or of which nobody knows how; empty if all are alike; and what
@@ -55,7 +55,7 @@ def difference(record: RunFile, results: Iterable[Path], path: str, run: dict[st
 def _compare(record: RunFile, maker: Any, origin: Any, path: str, run: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     past = next((known for known in record.runs if known["number"] == maker), {})
     names = {"config_sha256": "settings", "weights_sha256": "weights"}
-    others = [name for key, name in names.items() if past.get(key) != run[key]]
+    others = [name for key, name in names.items() if key in run and past.get(key) != run[key]]
     if others:
         when = str(past.get("started", ""))[:16].replace("T", " ")
         return f"with other {' and '.join(others)} (run {maker}, {when})", {}

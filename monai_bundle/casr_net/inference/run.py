@@ -7,17 +7,21 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import CASRError, DataError, DiskFullError, UsageError
 from ..files.addresses import is_address
+from ..files.digest import sha256
 from ..files.inputs import Inputs
 from ..files.moving import ENDINGS
 from ..files.results import ResultWriter
 from .bundle import expected_error
+from .origin import difference
 from .record import RunReport
+from .runfile import RunFile
 
-__all__ = ["FrameRun", "recorded", "run_frames", "run_inference", "wanted_items"]
+__all__ = ["FrameRun", "may_have_work", "recorded", "run_frames", "run_inference", "wanted_items"]
 
 logger = logging.getLogger("casr_net")
 
@@ -110,10 +114,52 @@ def _missing(items: Sequence[dict[str, Any]], writer: ResultWriter, report: RunR
     writer.check_kept(items)
     for item, places in zip(items, existing, strict=True):
         report.adopt(item, places)
+    return _lacking(items, existing, writer)
+
+
+def _lacking(
+    items: Sequence[dict[str, Any]], existing: Sequence[dict[str, Path]], writer: ResultWriter
+) -> list[dict[str, Any]]:
+    """The frames of a file that have to be segmented, when these of their results are there."""
     needed = writer.paths(items[0]).keys()
     if writer.whole(items[0]) - existing[0].keys():
         return list(items)  # a stack and a video need all of their frames
     return [item for item, places in zip(items, existing, strict=True) if places.keys() != needed]
+
+
+def may_have_work(inputs: Inputs, writer: ResultWriter, weights: str | Path) -> bool:
+    """Whether :func:`wanted_items` may give any frames, told before a run's settings are known; nothing is written.
+
+    Where all results are there, it gives none, whatever the settings: results that were made otherwise are refused, and
+    not replaced. Settings count only where some results of a file are there and some are not: then they are taken to be
+    the same.
+
+    Args:
+        inputs: what was found.
+        writer: of the run.
+        weights: of the network.
+
+    Raises:
+        OSError: when the weights cannot be read.
+    """
+    record, run = RunFile(writer.output_dir), {"weights_sha256": sha256(weights)}
+    taken: dict[str, str] = {}
+    sources = {os.path.realpath(path): path for path in (*inputs.paths, *inputs.failures)}
+    for path, group in itertools.groupby(inputs.items, key=lambda item: item["path"]):
+        items = list(group)
+        try:
+            _check_places(items, writer, taken, sources)
+            existing = [writer.existing(item) for item in items]
+            there = dict.fromkeys(place for places in existing for place in places.values())
+            if writer.overwrite or not there:
+                return True
+            if _lacking(items, existing, writer):
+                record.load()
+                if not difference(record, there, path, run)[0]:
+                    return True
+        except CASRError:  # the run refuses the file, and says why
+            continue
+    return False
 
 
 class FrameRun(Protocol):

@@ -14,7 +14,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -33,20 +33,27 @@ PASSED_ON = (*DECIDING, "tta", "key_frames", "token_file")
 """What is asked for that says whether there is a plan, and which."""
 
 
-def plan_apart(files: Sequence[str | Path], asked: Mapping[str, Any]) -> list[str] | None:
+def plan_apart(
+    files: Sequence[str | Path], asked: Mapping[str, Any], is_needed: Callable[[Order], bool] = lambda order: True
+) -> list[str] | None:
     """Let another process make the plan of a command that has none, and wait for it. It is ended when this one is
     interrupted, or gone.
 
     Args:
         files: the base configuration and overlays, checked.
         asked: values by key of ``inference.json``.
+        is_needed: asked where there may be a plan; False: it is not worth its time. May raise OSError for weights that
+            cannot be read.
 
     Returns:
-        what it has told the user; None where there can be no plan, and nothing was done.
+        what it has told the user; None where there can be no plan, or is no need for one, and nothing was done.
+
+    Raises:
+        CASRError: as ``is_needed`` does.
     """
     order = Order([str(file) for file in files], asked)
     try:
-        if not _is_worthwhile(order):
+        if not _is_worthwhile(order) or not is_needed(order):
             return None
     except OSError:  # the ordinary way tells what is wrong with the weights
         return None

@@ -104,6 +104,12 @@ class Order:
         """What DICOMweb servers are to be shown; None without, and where that cannot be told."""
         return self._stated("token_file")
 
+    @property
+    def window(self) -> Sequence[float] | None:
+        """Centre and width that files are to be shown with; None without, and where that cannot be told."""
+        stated = [content["window"] for content in (*self._read, self.asked) if "window" in content]
+        return stated[-1] if stated and isinstance(stated[-1], (list, tuple)) else None
+
     def _stated(self, name: str) -> str | None:
         """A path or name of the configuration."""
         asked = self.asked.get(name)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...files.images import read_angiogram
-from ...files.inputs import find_inputs
+from ...files.inputs import Inputs, find_inputs
 from ...files.results import ResultWriter
 from ..frame_loop import FrameLoop, HasFrameLoop, frame_stages
 from ..pipeline import Pipeline
@@ -118,6 +118,7 @@ class PlannedRun:
     Args:
         network: with the plan.
         order: configurations, and what is asked for beside them.
+        inputs: what was found already, which is taken where it was looked at with the plan's window.
 
     Attributes:
         network: see there.
@@ -128,9 +129,10 @@ class PlannedRun:
         CASRError: for inputs or an output folder that cannot be used.
     """
 
-    def __init__(self, network: PlannedNetwork, order: Order) -> None:
+    def __init__(self, network: PlannedNetwork, order: Order, inputs: Inputs | None = None) -> None:
         self.network, asked, plan = network, order.asked, network.plan
-        inputs = find_inputs(asked["inputs"], plan.window, asked["flat"], order.token_file)
+        if inputs is None or inputs.window != plan.window:
+            inputs = find_inputs(asked["inputs"], plan.window, asked["flat"], order.token_file)
         self.report = RunReport(
             asked["output_dir"], "cpu", str(order.weights), plan.settings, plan.window, network, asked["areas"]
         )
@@ -141,19 +143,22 @@ class PlannedRun:
         return self.network.frames(self.items, self.report) if self.items else None
 
 
-def planned_run(files: Sequence[str | Path], asked: Mapping[str, Any]) -> PlannedRun | None:
+def planned_run(
+    files: Sequence[str | Path], asked: Mapping[str, Any], inputs: Inputs | None = None
+) -> PlannedRun | None:
     """The run of a command whose plan is kept; None where there is none.
 
     Args:
         files: the base configuration and overlays, checked.
         asked: values by key of ``inference.json``.
+        inputs: see :class:`PlannedRun`.
 
     Raises:
         CASRError: as :class:`PlannedNetwork` and :class:`PlannedRun`.
     """
     order = Order([str(file) for file in files], asked)
     network = planned_network(order)
-    return None if network is None else PlannedRun(network, order)
+    return None if network is None else PlannedRun(network, order, inputs)
 
 
 def planned_network(order: Order) -> PlannedNetwork | None:
