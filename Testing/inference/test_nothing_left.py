@@ -20,6 +20,7 @@ from casr_net.cli import main
 from casr_net.files.inputs import find_inputs
 from casr_net.files.results import ResultWriter
 from casr_net.inference.bundle import config_files
+from casr_net.inference.plans.idle import idle_report, keep_settings
 from casr_net.inference.plans.look import FirstLook
 from casr_net.inference.plans.order import Order
 from casr_net.inference.record import RunReport
@@ -64,7 +65,7 @@ def test_process_for_a_plan_starts_only_when_a_file_is_left(
     shutil.rmtree(kept)
     before = {path.name: path.read_bytes() for path in output.iterdir()}
     code, started, _, errors = counted(words)
-    assert (code, started) == (0, 0) and not kept.exists()
+    assert (code, started) == (0, 0) and not list(kept.glob("plan-*.zip"))
     assert "0 of 1 files segmented in" in errors and len(errors.splitlines()) == len(ordinary.splitlines())
     record = json.loads((output / "run.json").read_text(encoding="utf-8"))
     assert {path.name: path.read_bytes() for path in output.iterdir() if path.name != "run.json"} == {
@@ -74,6 +75,12 @@ def test_process_for_a_plan_starts_only_when_a_file_is_left(
     changing = {"number", "started", "finished", "seconds"}
     same = [{key: value for key, value in run.items() if key not in changing} for run in record["runs"][1:]]
     assert same[0] == same[1] and same[0]["files"][0]["state"] == "kept"
+
+    # From then on without torch, with the same messages and record.
+    code, started, torch, again = counted(words)
+    assert (code, started, torch) == (0, 0, False) and len(again.splitlines()) == len(errors.splitlines())
+    run = json.loads((output / "run.json").read_text(encoding="utf-8"))["runs"][-1]
+    assert {key: value for key, value in run.items() if key not in changing} == same[1]
 
     # Results that were made otherwise are refused, as ever, and no network is needed for that.
     code, started, _, errors = counted([*words, "--no-refine"])
@@ -178,19 +185,45 @@ def test_other_settings_are_work_only_for_what_is_not_whole(tmp_path: Path) -> N
         assert wanted_items(inputs, writer, made.report(components=[{"other": 1}])) == []
 
 
+def asked_of(made: Made, **others: Any) -> dict[str, Any]:
+    """As the command line asks."""
+    return {
+        "inputs": [str(made.inputs)], "output_dir": str(made.output), "format": "png", "overlay": False,
+        "probability": False, "overwrite": False, "flat": True, "areas": False, "weights": str(made.weights), **others,
+    }  # fmt: skip
+
+
 def test_inputs_are_looked_for_as_the_run_does(tmp_path: Path) -> None:
     made = Made(tmp_path)
-    asked = {
-        "inputs": [str(made.inputs)], "output_dir": str(made.output), "format": "png", "overlay": False,
-        "probability": False, "overwrite": False, "flat": True, "weights": str(made.weights),
-    }  # fmt: skip
     overlay = tmp_path / "overlay.json"
     for stated, given, window in (
-        ({}, None, None), ({"window": [90, 60]}, None, (90, 60)), ({"window": [90, 60]}, (7.0, 5.0), (7, 5)),
-        ({"window": "@network_size"}, None, None),
+        ({}, {}, None), ({"window": [90, 60]}, {}, (90, 60)), ({"window": [90, 60]}, {"window": (7.0, 5.0)}, (7, 5)),
+        ({"window": "@network_size"}, {}, None),
     ):  # fmt: skip
         overlay.write_text(json.dumps(stated), encoding="utf-8")
-        order = Order(config_files([overlay]), asked if given is None else {**asked, "window": given})
         look = FirstLook()
-        assert not look.finds_work(order) and look.inputs is not None
+        assert look.work is None and not look.finds_work(Order(config_files([overlay]), asked_of(made, **given)))
+        assert look.work is False and look.inputs is not None
         assert look.inputs.window == window and len(look.inputs.items) == 4
+
+
+def test_settings_are_kept_for_the_next_run(tmp_path: Path) -> None:
+    made, files = Made(tmp_path), config_files()
+
+    def states(**others: Any) -> list[str] | None:
+        found = idle_report(files, asked_of(made, **others), find_inputs(made.inputs))
+        return None if found is None else [record.state for record in found.files.values()]
+
+    keep_settings(files, asked_of(made), RunReport(made.output, "cuda:0", made.weights))
+    assert states() is None
+    keep_settings(files, asked_of(made), made.report())
+    assert states() == ["kept", "kept"] and states(refine=False) is None and states(window=(90.0, 60.0)) is None
+    assert states(probability=True) is None  # not without work
+    keep_settings(files, asked_of(made, refine=False), made.report(components=[{"other": 1}]))
+    assert states(refine=False) == ["failed", "failed"]
+    made.weights.write_bytes(b"other")
+    assert states() is None
+    made.weights.write_bytes(b"some")
+    for path in tmp_path.glob(".runtimes/settings-*.zip"):
+        path.write_bytes(path.read_bytes()[:50])
+    assert states() is None

@@ -21,8 +21,8 @@ from ..inference.runtimes.packages import GPU_RUNTIMES, PRECISIONS, RUNTIMES
 from .arguments import add_network, add_output, add_window, checked_window
 
 if TYPE_CHECKING:
-    from ..files.inputs import Inputs
     from ..inference.filework import FileJob, FilePart, Network
+    from ..inference.plans.look import FirstLook
     from ..inference.record import RunReport
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
@@ -128,6 +128,7 @@ def run(options: argparse.Namespace) -> int:
 
     from ..inference.files_run import run_files
     from ..inference.plans.apart import plan_apart, without_repetition
+    from ..inference.plans.idle import idle_report
     from ..inference.plans.look import FirstLook
     from ..inference.plans.run import planned_run
     from ..inference.run import run_inference
@@ -138,9 +139,13 @@ def run(options: argparse.Namespace) -> int:
         if quick is None:
             told = plan_apart(files, asked, look.finds_work)
             quick = None if told is None else planned_run(files, asked, look.inputs)
+    if quick is None and look.inputs is not None and look.work is False:
+        idle = idle_report(files, asked, look.inputs)
+        if idle is not None:
+            return int(run_inference(None, idle).exit_code)
     if quick is None:
         with without_repetition(told or ()):
-            return _configured(files, asked, options, look.inputs)
+            return _configured(files, asked, options, look)
     with _bar(options.quiet, total=len(quick.items), desc="frames") as quick.report.progress:
         if _are_apart(options) and quick.items:
             through = _through(options, files, asked, quick.report, quick.network)
@@ -148,16 +153,14 @@ def run(options: argparse.Namespace) -> int:
         return int(run_inference(quick.frames(), quick.report).exit_code)
 
 
-def _configured(
-    files: Sequence[str], asked: dict[str, Any], options: argparse.Namespace, inputs: Inputs | None = None
-) -> int:
+def _configured(files: Sequence[str], asked: dict[str, Any], options: argparse.Namespace, look: FirstLook) -> int:
     """Segment by the configuration's own objects, and return the exit code.
 
     Args:
         files: the base configuration and overlays.
         asked: values by key of ``inference.json``.
         options: of the command.
-        inputs: what was found already, which is taken where it was looked at with the configuration's window.
+        look: what was found already, which is taken where it was looked at with the configuration's window.
     """
     from ..inference.lean import import_monai
     from ..inference.plans.order import Order
@@ -166,20 +169,24 @@ def _configured(
         import_monai()
     from ..inference.bundle import build, load_parser
     from ..inference.files_run import run_files
+    from ..inference.plans.idle import keep_settings
     from ..inference.plans.making import keep_plan
     from ..inference.run import run_inference
 
     parser = load_parser(files[1:], **asked)
-    if inputs is not None:
+    if look.inputs is not None:
         window = build(parser, "window")
-        if inputs.window == (None if window is None else (window[0], window[1])):
-            parser["found"] = inputs
+        if look.inputs.window == (None if window is None else (window[0], window[1])):
+            parser["found"] = look.inputs
     with _bar(options.quiet or asked["key_frames"] is None, desc="contrast") as update:
         build(parser, "select").progress = lambda path, done, total: update(1)
         items = build(parser, "dataset").data
     report = build(parser, "report")
     if not items:
-        return int(run_inference(None, report).exit_code)
+        code = int(run_inference(None, report).exit_code)
+        if look.work is False:
+            keep_settings(files, asked, report)
+        return code
     if _are_apart(options):
         from ..inference.configured import ConfiguredNetwork
 

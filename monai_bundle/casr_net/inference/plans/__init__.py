@@ -6,6 +6,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "idle": ["idle_report", "keep_settings"],
         "look": ["FirstLook"],
         "making": ["keep_plan"],
         "order": ["Order"],

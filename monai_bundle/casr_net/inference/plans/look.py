@@ -7,7 +7,7 @@ from ...files.results import ResultWriter
 from ..run import may_have_work
 from .order import Order
 
-__all__ = ["FirstLook"]
+__all__ = ["FirstLook", "writer_of"]
 
 
 class FirstLook:
@@ -15,10 +15,12 @@ class FirstLook:
 
     Attributes:
         inputs: what was found, so that it is looked for once; None before.
+        work: what :meth:`finds_work` gave; None before.
     """
 
     def __init__(self) -> None:
         self.inputs: Inputs | None = None
+        self.work: bool | None = None
 
     def finds_work(self, order: Order) -> bool:
         """Whether frames may be left to be segmented, see :func:`casr_net.inference.run.may_have_work`.
@@ -32,8 +34,14 @@ class FirstLook:
         """
         asked = order.asked
         self.inputs = find_inputs(asked["inputs"], order.window, asked["flat"], order.token_file)
-        writer = ResultWriter(
-            asked["output_dir"], asked["format"], asked["overlay"], asked["probability"], asked["overwrite"]
-        )
         assert order.weights is not None
-        return may_have_work(self.inputs, writer, order.weights)
+        self.work = may_have_work(self.inputs, writer_of(order), order.weights)
+        return self.work
+
+
+def writer_of(order: Order) -> ResultWriter:
+    """What knows where the results of a command are; its window and weights are left out, so that it writes none."""
+    asked = order.asked
+    return ResultWriter(
+        asked["output_dir"], asked["format"], asked["overlay"], asked["probability"], asked["overwrite"]
+    )
