@@ -91,6 +91,18 @@ def test_process_for_a_plan_starts_only_when_a_file_is_left(
     assert len(list(kept.glob("plan-*.zip"))) == 1
 
 
+def test_no_torch_is_needed_with_nothing_left_where_torch_computes(
+    weights: Path, small_config: Path, png: Path, tmp_path: Path
+) -> None:
+    words = ["segment", str(png.parent), "-c", str(small_config), "--runtime", "torch", "-w", str(weights), "-o"]
+    words.append(str(tmp_path / "out"))
+    assert counted(words)[:3] == (0, 0, True)
+    code, started, torch, errors = counted(words)
+    assert (code, started, torch) == (0, 0, False) and "0 of 1 files segmented in" in errors
+    runs = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["runs"]
+    assert runs[0]["config_sha256"] == runs[1]["config_sha256"] and runs[1]["files"][0]["state"] == "kept"
+
+
 class Made:
     """An input folder with a picture and a cine of three frames, and an output folder with their results."""
 

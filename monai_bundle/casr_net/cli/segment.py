@@ -184,7 +184,7 @@ def _configured(files: Sequence[str], asked: dict[str, Any], options: argparse.N
     report = build(parser, "report")
     if not items:
         code = int(run_inference(None, report).exit_code)
-        if look.work is False:
+        if look.work is not None:
             keep_settings(files, asked, report)
         return code
     if _are_apart(options):
@@ -202,7 +202,8 @@ def _configured(files: Sequence[str], asked: dict[str, Any], options: argparse.N
 
     with _bar(options.quiet, total=len(items), desc="frames") as report.progress:
         code = int(run_inference(evaluator, report).exit_code)
-    keep_plan(files, asked, parser, last=True)
+    if not keep_plan(files, asked, parser, last=True) and look.work is not None:
+        keep_settings(files, asked, report)
     return code
 
 

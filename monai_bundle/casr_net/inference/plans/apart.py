@@ -42,8 +42,8 @@ def plan_apart(
     Args:
         files: the base configuration and overlays, checked.
         asked: values by key of ``inference.json``.
-        is_needed: asked where there may be a plan; False: it is not worth its time. May raise OSError for weights that
-            cannot be read.
+        is_needed: asked where a plan could be kept, before it is looked whether there may be one; False: it is not
+            worth its time. May raise OSError for weights that cannot be read.
 
     Returns:
         what it has told the user; None where there can be no plan, or is no need for one, and nothing was done.
@@ -53,7 +53,7 @@ def plan_apart(
     """
     order = Order([str(file) for file in files], asked)
     try:
-        if not _is_worthwhile(order) or not is_needed(order):
+        if not _may_be_kept(order) or not is_needed(order) or not _is_worthwhile(order):
             return None
     except OSError:  # the ordinary way tells what is wrong with the weights
         return None
@@ -96,22 +96,24 @@ def _send(stream: IO[str] | None, request: dict[str, Any]) -> None:
         json.dump(request, stream)
 
 
+def _may_be_kept(order: Order) -> bool:
+    """Whether an order is for the CPU, hangs on what can be told, and what is found out for it can be kept; no network
+    library is imported for that."""
+    if not order.plain or order.device not in ("cpu", "auto") or (order.device == "auto" and graphics()):
+        return False
+    folder = order.store.folder
+    return os.access(next(place for place in (folder, *folder.parents) if place.exists()), os.W_OK)
+
+
 def _is_worthwhile(order: Order) -> bool:
-    """Whether there may be a plan that no process has looked for in vain; no network library is imported for that.
+    """Whether there may be a plan that no process has looked for in vain.
 
     Raises:
         OSError: when the weights cannot be read.
     """
-    if not order.plain or not sys.executable:
-        return False
-    if order.device not in ("cpu", "auto") or (order.device == "auto" and graphics()):
-        return False
     others = [name for name in installed_runtimes() if name != "torch"]
-    if order.runtime not in others and (order.runtime != "auto" or not others):
+    if not sys.executable or (order.runtime not in others and (order.runtime != "auto" or not others)):
         return False
-    folder = order.store.folder
-    if not os.access(next(place for place in (folder, *folder.parents) if place.exists()), os.W_OK):
-        return False  # it could not be kept
     return order.store.kept(KIND, order.key()) != NO_PLAN
 
 

@@ -1,5 +1,6 @@
 """Runs with nothing left to segment, without torch and MONAI: of the network they need its settings alone, which tell
-whether the results that are there are theirs. They are kept where there is no plan, which has them too."""
+whether the results that are there are theirs. They are kept where there is no plan, which has them too: torch computes
+the network, or nothing was to be computed yet."""
 
 from __future__ import annotations
 
@@ -52,8 +53,7 @@ def idle_report(files: Sequence[str | Path], asked: Mapping[str, Any], inputs: I
 
 
 def keep_settings(files: Sequence[str | Path], asked: Mapping[str, Any], report: RunReport) -> None:
-    """Keep the settings of a run on the CPU that had nothing to segment. Whatever is wrong, the run is not touched by
-    it.
+    """Keep the settings of a run on the CPU that has left no plan. Whatever is wrong, the run is not touched by it.
 
     Args:
         files, asked: see :func:`idle_report`; there may be a plan for them.
