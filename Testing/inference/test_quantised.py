@@ -189,7 +189,7 @@ def test_8_bits_are_chosen_where_they_are_clearly_faster(
     times = {"openvino": 100.0 + 1000 * slow, "openvino int8": 95.0, "torch": 300.0}
     monkeypatch.setattr(prepared, "measure", lambda engines, sample: {name: times[name] for name in engines})
     monkeypatch.setattr(prepared, "installed_runtimes", lambda: ["torch", "openvino"])
-    monkeypatch.setattr(prepared, "require_runtime", lambda name: None)
+    monkeypatch.setattr(packages, "require_runtime", lambda name: None)
     monkeypatch.setattr(prepared, "runtime_versions", lambda names: dict.fromkeys(names, "1"))
     monkeypatch.setattr(prepared, "version", lambda name: "1")
     monkeypatch.setattr(prepared, "as_onnx", lambda network, channels: b"model")

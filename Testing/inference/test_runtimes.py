@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from makers.alone import start_alone
 
 from casr_net.cli import main
 from casr_net.errors import UsageError
@@ -69,7 +70,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, network: torch.nn.Module, **fakes:
     """All runtimes are installed, and are fakes with these arguments."""
     monkeypatch.delenv("CASR_RUNTIME")
     monkeypatch.setattr(prepared, "installed_runtimes", lambda: ["torch", *OTHERS])
-    monkeypatch.setattr(prepared, "require_runtime", lambda name: None)
+    monkeypatch.setattr(packages, "require_runtime", lambda name: None)
     monkeypatch.setattr(prepared, "runtime_versions", lambda names: dict.fromkeys(names, "1"))
     monkeypatch.setattr(prepared, "version", lambda name: "1")
     monkeypatch.setattr(prepared, "as_onnx", lambda network, channels: b"model")
@@ -148,6 +149,13 @@ def test_missing_packages_name_the_extra(runtime: str, monkeypatch: pytest.Monke
         FrameInferer(runtime=runtime)
     with pytest.raises(UsageError, match=rf"casr-net\[{runtime}\]"):
         packages.runtime_package(runtime, packages.RUNTIMES[runtime][-1])
+
+
+def test_command_refuses_what_cannot_compute_before_it_loads(png: Path, tmp_path: Path) -> None:
+    words = ["segment", str(png), "-o", str(tmp_path / "out"), "-d", "cpu", "--runtime", "onnx", "--precision", "int8"]
+    out, errors = start_alone(words).communicate(timeout=60)
+    assert json.loads(out) == [2, []] and not (tmp_path / "out").exists()
+    assert errors == "casr: precision 'int8': runtime 'onnx' has none; use runtime openvino.\n"
 
 
 def test_unknown_runtimes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from ..files.addresses import is_address
 from ..files.lists import is_list, named_inputs, names_addresses
 from ..files.names import DERIVED, FORMATS, OVERLAYS
 from ..inference.engines import ENGINES, require_ray
-from ..inference.runtimes.packages import GPU_RUNTIMES, PRECISIONS, RUNTIMES
+from ..inference.runtimes.packages import GPU_RUNTIMES, PRECISIONS, RUNTIMES, checked_runtime
 from .arguments import add_network, add_output, add_window, checked_window
 
 if TYPE_CHECKING:
@@ -261,5 +261,10 @@ def _check_engine(options: argparse.Namespace) -> None:
         raise UsageError("--key-frames looks at all frames before; give files, and leave --engine ray out.")
     if options.runtime in GPU_RUNTIMES and options.device == "cpu":
         raise UsageError(f"--runtime {options.runtime} is for NVIDIA's GPUs; leave --device cpu out, or take auto.")
+    if options.runtime or options.precision:
+        from ..inference.plans.order import graphics
+
+        if options.device == "cpu" or (options.device == "auto" and not graphics()):  # a GPU has torch for most
+            checked_runtime(options.runtime or "auto", options.precision or "auto")
     if options.engine == "ray":
         require_ray()

@@ -12,8 +12,8 @@ from types import ModuleType
 from ...errors import UsageError
 
 __all__ = [
-    "GPU_RUNTIMES", "PRECISIONS", "RUNTIMES", "VARIABLE", "installed_runtimes", "require_runtime", "runtime_package",
-    "runtime_versions", "wanted_runtime",
+    "GPU_RUNTIMES", "OF_INT8", "PRECISIONS", "RUNTIMES", "VARIABLE", "checked_runtime", "installed_runtimes",
+    "require_runtime", "runtime_package", "runtime_versions", "wanted_runtime",
 ]  # fmt: skip
 
 RUNTIMES: dict[str, tuple[str, ...]] = {
@@ -32,6 +32,9 @@ VARIABLE = "CASR_RUNTIME"
 
 PRECISIONS = ("auto", "fp32", "bf16", "int8")
 """Number formats of the network that can be asked for."""
+
+OF_INT8 = "openvino"
+"""The runtime of networks in 8 bits."""
 
 
 def _missing(runtime: str) -> list[str]:
@@ -74,6 +77,22 @@ def require_runtime(runtime: str) -> None:
             f"runtime {runtime!r}: {' and '.join(missing)} not installed; pip install 'casr-net[{runtime}]' brings "
             f"{'them' if len(missing) > 1 else 'it'}."
         )
+
+
+def checked_runtime(runtime: str, precision: str) -> str:
+    """The runtime that computes on the CPU in a number format, both as they were asked for; nothing is imported.
+
+    Raises:
+        UsageError: for one that is not known, whose packages are missing, or that has no such number format.
+    """
+    runtime = wanted_runtime(runtime)
+    if precision == "int8":
+        if runtime not in ("auto", OF_INT8):
+            raise UsageError(f"precision 'int8': runtime {runtime!r} has none; use runtime {OF_INT8}.")
+        runtime = OF_INT8
+    if runtime != "auto":
+        require_runtime(runtime)
+    return runtime
 
 
 def runtime_package(runtime: str, name: str) -> ModuleType:

@@ -23,7 +23,7 @@ from .choice import INT8, as_record, chained, fastest, measure, read_record
 from .engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, as_onnx
 from .machine import avx2_supported, bfloat16_supported, machine, vnni_supported
 from .networks import described_network, must_stay, network_state
-from .packages import installed_runtimes, require_runtime, runtime_versions, wanted_runtime
+from .packages import OF_INT8, checked_runtime, installed_runtimes, runtime_versions
 from .quantised import ENDING, Quantised, find_quantised
 from .store import Store, store_folder
 from .trial import RefusedError, converted, packed_mask, sample_input, title, try_engine
@@ -31,9 +31,6 @@ from .trial import RefusedError, converted, packed_mask, sample_input, title, tr
 __all__ = ["Runtimes"]
 
 logger = logging.getLogger("casr_net")
-
-OF_INT8 = "openvino"
-"""The runtime of networks in 8 bits."""
 
 
 class Runtimes:
@@ -59,14 +56,7 @@ class Runtimes:
         channels: Callable[[dict[str, Any]], dict[Any, Any]] | None = None,
         precision: str = "auto",
     ) -> None:
-        runtime = wanted_runtime(runtime)
-        if runtime != "auto":
-            require_runtime(runtime)
-        if precision == "int8":
-            if runtime not in ("auto", OF_INT8):
-                raise UsageError(f"precision 'int8': runtime {runtime!r} has none; use runtime {OF_INT8}.")
-            runtime = OF_INT8
-            require_runtime(runtime)
+        runtime = checked_runtime(runtime, precision)
         self._runtime, self._channels, self._precision = runtime, channels, precision
         if precision != "int8":
             uses_bfloat16(precision)  # refuses what is not known
