@@ -13,7 +13,7 @@ was lost before came from the weights of the encoder's first depthwise convoluti
 it is, stored in half precision, as do the powers of the Self-ONN, which are rounded once, where they enter a product.
 
 Weights use all 8 bits, or 7 with ``--bits 7`` (NNCF's ``OverflowFix``). AVX2 without VNNI sums pairs of products in 16
-bits, which overflow with 8: there they are rounded to 7 when the file is loaded (``casr_net.inference.runtimes.graphs``).
+bits, which overflow with 8: there they are rounded to 7 when the file is loaded (``inference/runtimes/graphs.py``).
 """
 
 from __future__ import annotations
