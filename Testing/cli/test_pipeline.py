@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from casr_net.cli import main
 from casr_net.inference.evaluator import FrameEvaluator
@@ -146,6 +147,20 @@ def test_an_interruption_of_the_caller_ends_the_threads() -> None:
     pipeline.close()
     assert alive() == []
     assert len(list(pipeline)) <= 5
+
+
+def test_blas_has_one_thread_meanwhile() -> None:
+    def threads() -> dict[str, int]:
+        return {entry["filepath"]: entry["num_threads"] for entry in threadpool_info() if entry["user_api"] == "blas"}
+
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        assert before and set(before.values()) == {2}
+        with sharing(Shares(2, requests=2)):
+            with sharing(Shares(2, requests=1)):
+                assert set(threads().values()) == {1}
+            assert set(threads().values()) == {1}
+        assert threads() == before
 
 
 def test_shares() -> None:

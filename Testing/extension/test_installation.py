@@ -20,6 +20,7 @@ COMPLETE = {
     "torch": "2.9.1+cu128", "numpy": "2.0.2", "scipy": "1.13.1", "monai": "1.6.1", "pytorch-ignite": "0.5.5",
     "scikit-image": "0.26.0", "opencv-python-headless": "5.0.0.93", "pydicom": "2.4.4", "requests": "2.32.3",
     "SimpleITK": "2.5.0", "pillow": "11.0.0", "lazy-loader": "0.5", "python-gdcm": "3.2.2", "nibabel": "5.4.2",
+    "threadpoolctl": "3.8.0",
 }  # fmt: skip
 SLICER_510 = {name: COMPLETE[name] for name in ("numpy", "scipy", "pydicom", "requests", "SimpleITK", "pillow")}
 
@@ -96,7 +97,7 @@ def test_fresh_slicer_asks_once_and_installs_torch_first():
     logic, front = make(SLICER_510)
     outcome = logic.ensure()
     others = ["monai>=1.6", "pytorch-ignite>=0.5.1", "scikit-image>=0.24", "opencv-python-headless>=4.10.0.84"]
-    others += ["lazy-loader>=0.4", "python-gdcm>=3.2.1", "nibabel>=5.3"]
+    others += ["lazy-loader>=0.4", "threadpoolctl>=3.5", "python-gdcm>=3.2.1", "nibabel>=5.3"]
     assert [call[0] for call in front.calls] == ["torch", "pip"]
     assert front.calls[0] == ("torch", False, ">=2.8")
     assert front.calls[1][1] == others and front.calls[1][3] == "CASR-Net"
@@ -250,7 +251,7 @@ def test_whole_way_through_slicer(slicer_of, answer):
     slicer.app.dialogs.answer(answer)
     logic = Installation(environment)
     if answer:
-        assert len(logic.ensure().installed) == 8
+        assert len(logic.ensure().installed) == 9
         pip = "slicer.packaging.pip_install" if modern else "slicer.util.pip_install"
         assert [call[0] for call in installer.calls] == ["PyTorchUtils.installTorch", pip]
         assert installer.calls[0][2] == {"askConfirmation": False}

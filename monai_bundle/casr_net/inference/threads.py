@@ -1,4 +1,4 @@
-"""How the processors are shared: the one place that sets numbers of threads, of torch, OpenCV and the runtimes."""
+"""How the processors are shared: the one place that sets numbers of threads: of torch, OpenCV, BLAS, the runtimes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
+from threadpoolctl import threadpool_limits
 
 from .runtimes.buffers import share_memory
 
@@ -112,6 +113,9 @@ def _set_torch_threads(threads: int) -> None:
 def sharing(shares: Shares) -> Iterator[Shares]:
     """Use these shares meanwhile; whoever comes while others are in use takes those.
 
+    BLAS, which multiplies small matrices in preprocessing, has one thread: those of OpenBLAS wait for the next product
+    without rest, which took a third of two processors. Its last bits do not hang on the number of threads then.
+
     Yields:
         the shares in use.
     """
@@ -123,6 +127,7 @@ def sharing(shares: Shares) -> Iterator[Shares]:
             _set_torch_threads(shares.each)
             if shares.requests > 1:
                 cv2.setNumThreads(1)
+            _limits[:] = [threadpool_limits(1, user_api="blas")]
             share_memory()  # with one frame in the network, too, each stage has a thread
         _users += 1
         used = _active or shares
@@ -135,6 +140,8 @@ def sharing(shares: Shares) -> Iterator[Shares]:
                 _active = None
                 _set_torch_threads(_before[0])
                 cv2.setNumThreads(_before[1])
+                _limits.pop().restore_original_limits()
 
 
 _before: list[int] = []
+_limits: list[threadpool_limits] = []
