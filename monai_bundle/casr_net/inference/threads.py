@@ -7,10 +7,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from .runtimes.buffers import share_memory
 
@@ -127,7 +127,8 @@ def sharing(shares: Shares) -> Iterator[Shares]:
             _set_torch_threads(shares.each)
             if shares.requests > 1:
                 cv2.setNumThreads(1)
-            _limits[:] = [threadpool_limits(1, user_api="blas")]
+            # What is not selected would get its number of now again in the end, which is not torch's own.
+            _limits[:] = [ThreadpoolController().select(user_api="blas").limit(limits=1)]
             share_memory()  # with one frame in the network, too, each stage has a thread
         _users += 1
         used = _active or shares
@@ -144,4 +145,4 @@ def sharing(shares: Shares) -> Iterator[Shares]:
 
 
 _before: list[int] = []
-_limits: list[threadpool_limits] = []
+_limits: list[Any] = []
