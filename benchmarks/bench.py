@@ -59,11 +59,11 @@ PARTS = {
         {"scaling": scaling.table}, 2,
     ),
     "cine": Part(
-        cine.__doc__, lambda rounds: cine.measure(rounds, 12), lambda rounds: cine.measure(rounds, 2),
+        cine.__doc__, lambda rounds: cine.measure(rounds, 48), lambda rounds: cine.measure(rounds, 2),
         {"cine": cine.table}, 2,
     ),
     "cine_avx2": Part(
-        cine.__doc__, lambda rounds: cine.measure_limited(rounds, 12), lambda rounds: cine.measure_limited(rounds, 2),
+        cine.__doc__, lambda rounds: cine.measure_limited(rounds, 48), lambda rounds: cine.measure_limited(rounds, 2),
         {"cine_avx2": cine.table}, 2,
     ),
     "start": Part(start.__doc__, start.measure, start.measure, {"start": start.table}, 3),

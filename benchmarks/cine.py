@@ -1,6 +1,6 @@
 """From a file to written masks: frames a second of a synthetic cine, by runtime, one after the other and as a pipeline.
 
-    python benchmarks/cine.py --output benchmarks/results/cine.json [--frames 12] [--rounds 3] [--note TEXT] [--no-lock]
+    python benchmarks/cine.py --output benchmarks/results/cine.json [--frames 48] [--rounds 3] [--note TEXT] [--no-lock]
 
 All variants run in turns on the same file; ratios are to "torch eager": the network as it is, in single precision, one
 frame after the other. Of the network with the paper's encoder ("compact") only that and the fastest of torch and
@@ -151,7 +151,7 @@ def _networks(found: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = arguments(__doc__, rounds=3)
-    parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--frames", type=int, default=48)
     options = parser.parse_args()
     with paused_training(options.lock):
         result = record(__doc__, options, **measure(options.rounds, options.frames))
