@@ -114,7 +114,7 @@ def sharing(shares: Shares) -> Iterator[Shares]:
     """Use these shares meanwhile; whoever comes while others are in use takes those.
 
     BLAS, which multiplies small matrices in preprocessing, has one thread: those of OpenBLAS wait for the next product
-    without rest, which took a third of two processors. Its last bits do not hang on the number of threads then.
+    without rest, on processors that the other stages need. Its last bits do not hang on the number of threads then.
 
     Yields:
         the shares in use.

@@ -60,7 +60,7 @@ def rewritten(network: CASRNet, narrow: bool = True) -> CASRNet:
             width = first.out_channels
         copied.decoder = nn.ModuleList(blocks)
         if narrow:
-            copied.head = _BlockHead(copied.head)  # type: ignore[assignment]
+            copied.add_module("head", _BlockHead(copied.head))
     return copied
 
 
