@@ -8,7 +8,7 @@ from monai.networks.nets import DenseNet121
 
 from casr_net.errors import WeightsError
 from casr_net.network.casrnet import CASRNet
-from casr_net.network.encoders import DenseNet121Encoder, EfficientNetLite0Encoder, load_pretrained_encoder
+from casr_net.network.encoders import DenseNet121Encoder, EfficientNetLite0Encoder, _SameConv2d, load_pretrained_encoder
 from casr_net.network.weights import load_weights, read_state_dict, save_weights, sha256
 
 LIGHT = {"encoder": "efficientnet_lite0", "decoder_channels": (96, 64, 40, 24, 16)}
@@ -125,6 +125,19 @@ def test_every_parameter_gets_a_gradient() -> None:
     network = CASRNet(**LIGHT).train()
     network(torch.rand(2, 3, 64, 64)).square().mean().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_depthwise_training_in_bfloat16_is_in_single_precision() -> None:
+    torch.manual_seed(0)
+    layer = _SameConv2d(6, 6, 5, 2, groups=6)
+    x = torch.rand(2, 6, 16, 16).bfloat16()
+    (gradient,) = torch.autograd.grad(layer(x.float()).square().mean(), layer.weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = layer(x)
+    (other,) = torch.autograd.grad(result.float().square().mean(), layer.weight)
+    assert result.dtype == torch.bfloat16
+    torch.testing.assert_close(result, layer(x.float()).bfloat16())
+    assert (other - gradient).norm() < 0.01 * gradient.norm()
 
 
 def test_half_precision_weights_round_trip(tmp_path: Path) -> None:

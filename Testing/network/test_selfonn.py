@@ -56,6 +56,21 @@ def test_powers_are_taken_in_single_precision_under_autocast(dtype: torch.dtype)
         assert layer.train(mode)(x).item() == pytest.approx(float(x.double() ** 3), rel=1e-6)
 
 
+def test_training_in_bfloat16_gives_the_same_up_to_rounding() -> None:
+    """Narrow layers take a convolution a power there."""
+    torch.manual_seed(0)
+    layer = SelfONN2d(8, 16, 3, 1, q=3)
+    x = torch.rand(2, 8, 12, 12) * 2 - 1
+    expected, kernel = layer(x), layer.weight
+    (gradient,) = torch.autograd.grad(expected.square().mean(), kernel)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = layer(x.bfloat16())
+    (rounded,) = torch.autograd.grad(result.float().square().mean(), kernel)
+    assert result.dtype == torch.bfloat16
+    assert (result - expected).norm() < 0.01 * expected.norm()
+    assert (rounded - gradient).norm() < 0.02 * gradient.norm()
+
+
 def test_torchscript_gives_the_same() -> None:
     layer = SelfONN2d(2, 3, 3, 1, q=3).eval()
     x = torch.rand(1, 2, 8, 8)

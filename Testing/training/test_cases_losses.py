@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.losses import SoftclDiceLoss
 
 from casr_net.errors import DataError, UsageError
 from casr_net.training.cases import balanced_weights, cases_digest, load_cases
@@ -117,3 +118,17 @@ def test_loss_of_empty_truth_is_finite_and_has_gradients() -> None:
     DiceCEclDiceLoss()(logits, torch.zeros(2, 1, 16, 16)).backward()
     assert torch.isfinite(logits.grad).all()
     assert logits.grad.abs().sum() > 0
+
+
+def test_cldice_is_that_of_monai() -> None:
+    torch.manual_seed(0)
+    logits = (4 * torch.randn(3, 1, 20, 28)).requires_grad_()
+    truth = torch.zeros(3, 1, 20, 28)
+    truth[:2, :, 6:12] = 1  # the third image has no vessel
+    values = [
+        DiceCEclDiceLoss(cldice_weight=1)(logits, truth) - DiceCEclDiceLoss(cldice_weight=0)(logits, truth),
+        SoftclDiceLoss(iter_=5, smooth=1e-5, sigmoid=True)(logits, truth),
+    ]
+    ours, monai = (torch.autograd.grad(value, logits)[0] for value in values)
+    torch.testing.assert_close(values[0], values[1])
+    torch.testing.assert_close(ours, monai, atol=1e-7, rtol=1e-3)
