@@ -23,7 +23,8 @@ def load(name: str) -> dict[str, Any] | None:
 
 def tta_table(record: dict[str, Any]) -> list[str]:
     lines = [
-        f"{record['network']}, fold {record['fold']}, stage 3 on; means of the images, difference with 95 % interval.",
+        f"{record['network']}, folds {', '.join(map(str, record['folds']))}, stage 3 on; means of the images, "
+        "difference with 95 % interval.",
         "", row("set", "metric", "one pass", "mean of four mirror images", "difference"), row(*["---"] * 5),
     ]  # fmt: skip
     for dataset, table in record["results"].items():
@@ -41,9 +42,11 @@ def calibration_table(record: dict[str, Any]) -> list[str]:
     lines = [f"{record['network']}; {record['how']}. Picture: `trust.png`.", "",
              row("calibration", "fit", "ECE, all pixels", "ECE, pixels from 0.05 to 0.95"),
              row(*["---"] * 4)]  # fmt: skip
-    for name, label in (("before", "none"), ("platt", "slope and intercept"), ("temperature", "slope alone")):
+    kinds = {"before": "none", "platt": "slope and intercept", "temperature": "slope alone",
+             "sides": "a slope below 0.5 and one above"}  # fmt: skip
+    for name, label in kinds.items():
         values = fit.get(name)
-        text = "-" if values is None else f"{values['slope']:.3f}, {values['intercept']:+.3f}"
+        text = "-" if values is None else ", ".join(f"{value:.3f}" for value in values.values())
         lines.append(row(label, text, f"{found[name]['ece']:.4f}", f"{found[name]['ece_unsure']:.4f}"))
     return lines
 

@@ -26,6 +26,11 @@ class Map(NamedTuple):
     reference: np.ndarray
 
 
+def folds_of(entries: list[str]) -> dict[int, Path]:
+    """Weights by the fold that they held out, of FOLD=WEIGHTS."""
+    return {int(fold): Path(path) for fold, path in (entry.split("=", 1) for entry in entries)}
+
+
 def spread(cases: list[dict[str, Any]], count: int | None) -> list[dict[str, Any]]:
     """At most ``count`` cases of each data set, evenly spread over its list."""
     if count is None:

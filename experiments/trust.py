@@ -11,6 +11,7 @@ ways round, which is little data; what is stored as the fit comes from the whole
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,9 +32,11 @@ from casr_net.uncertainty.quality import (
     risk_coverage,
     soft_dice_confidence,
 )
+from casr_net.uncertainty.temperature import TwoTemperatures, fit_temperatures
 from evidence_differences import groups_of
-from probabilities import maps
+from probabilities import folds_of, maps
 
+KINDS = {"before": "network", "platt": "slope and intercept", "temperature": "temperature", "sides": "two temperatures"}
 UNSURE = (0.05, 0.95)  # most pixels are plain background: the error where the network is not sure is given too
 
 
@@ -44,6 +47,7 @@ class Seen(NamedTuple):
     group: str
     probability: np.ndarray
     reference: np.ndarray
+    mask: np.ndarray
     dice: float
     promised: float
     features: np.ndarray
@@ -54,6 +58,7 @@ class Fit(NamedTuple):
 
     platt: LogitCalibration
     temperature: LogitCalibration
+    sides: TwoTemperatures
     quality: QualityModel
 
 
@@ -65,7 +70,9 @@ def collect(options: argparse.Namespace, weights: Path, fold: int, groups: dict[
         features = quality_features(item.probability)
         quality = dice(mask, item.reference)
         promised = soft_dice_confidence(item.probability, mask)
-        found.append(Seen(item.name, groups[item.name], item.probability, item.reference, quality, promised, features))
+        found.append(
+            Seen(item.name, groups[item.name], item.probability, item.reference, mask, quality, promised, features)
+        )
     return found
 
 
@@ -74,8 +81,23 @@ def fitted(images: list[Seen]) -> Fit:
     return Fit(
         fit_calibration(probabilities, references),
         fit_calibration(probabilities, references, intercept=False),
+        fit_temperatures(probabilities, references),
         fit_quality(np.array([i.features for i in images]), [i.dice for i in images]),
     )
+
+
+def crossed(seen: dict[int, list[Seen]]) -> tuple[list[tuple[list[Seen], Fit]], str]:
+    """Images, and a fit on others, for each fold, or for both halves of the only one; and how, in words."""
+    parts = [*seen.values()]
+    if len(seen) > 1:
+        how = f"fitted on all but one of the folds {', '.join(map(str, seen))} and reported on that one, all ways round"
+    else:
+        ((fold, images),) = seen.items()
+        groups = sorted({image.group for image in images})
+        parts = [[i for i in images if groups.index(i.group) % 2 == half] for half in (0, 1)]
+        how = f"fitted on half of fold {fold}'s patient groups, reported on the other half, both ways round"
+    how += "; the stored fit is that on all of them, which nothing is reported for"
+    return [(own, fitted([i for other in parts if other is not own for i in other])) for own in parts], how
 
 
 def report(pairs: list[tuple[list[Seen], Fit]]) -> dict[str, Any]:
@@ -85,7 +107,7 @@ def report(pairs: list[tuple[list[Seen], Fit]]) -> dict[str, Any]:
     raw = np.concatenate([image.probability.ravel() for image in images])
     unsure = (raw > UNSURE[0]) & (raw < UNSURE[1])
     calibration: dict[str, Any] = {"share_unsure": round(float(unsure.mean()), 4)}
-    for name in ("before", "platt", "temperature"):
+    for name in KINDS:
         values = raw
         if name != "before":
             parts = [getattr(fit, name)(image.probability).ravel() for own, fit in pairs for image in own]
@@ -97,14 +119,19 @@ def report(pairs: list[tuple[list[Seen], Fit]]) -> dict[str, Any]:
         }  # fmt: skip
     dices = [image.dice for image in images]
     predicted = [fit.quality.of_features(image.features) for own, fit in pairs for image in own]
-    scores = {"predicted Dice": predicted, "soft Dice confidence": [image.promised for image in images],
-              "entropy score (negative)": [-image.features[1] for image in images]}  # fmt: skip
+    calibrated = [soft_dice_confidence(fit.sides(i.probability), i.mask) for own, fit in pairs for i in own]
+    scores = {
+        "predicted Dice": predicted, "soft Dice confidence": [image.promised for image in images],
+        "soft Dice confidence, calibrated": calibrated,
+        "entropy score (negative)": [-image.features[1] for image in images],
+    }  # fmt: skip
     coverage, risk, area = risk_coverage(predicted, dices)
     quality = {
         "features": list(FEATURES), "mean_absolute_error": round(float(np.abs(np.array(predicted) - dices).mean()), 4),
         "mean_absolute_error_of_soft_dice_confidence": round(
             float(np.abs(np.array([image.promised for image in images]) - dices).mean()), 4
         ),
+        "mean_absolute_error_of_calibrated": round(float(np.abs(np.array(calibrated) - dices).mean()), 4),
         "mean_absolute_error_of_the_mean": round(float(np.abs(np.mean(dices) - np.array(dices)).mean()), 4),
         "spearman": {name: round(float(spearmanr(s, dices).statistic), 3) for name, s in scores.items()},
         "area_under_risk_coverage": {
@@ -125,7 +152,7 @@ def picture(record: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    for name, label in (("before", "network"), ("platt", "slope and intercept"), ("temperature", "temperature")):
+    for name, label in KINDS.items():
         part = record["report"]["calibration"][name]
         x, y, _ = zip(*part["diagram"], strict=True)
         left.plot(x, y, marker="o", markersize=4, label=f"{label}, ECE {part['ece']:.4f}")
@@ -146,9 +173,7 @@ def picture(record: dict[str, Any], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True, help="network that held --fold out")
-    parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--fit", nargs="*", default=[], metavar="FOLD=WEIGHTS")
+    parser.add_argument("--weights", nargs="+", required=True, metavar="FOLD=WEIGHTS", help="of what held FOLD out")
     parser.add_argument("--config", nargs="*", default=[], help="overlays of inference.json")
     parser.add_argument("--tta", action="store_true")
     parser.add_argument("--count", type=int, help="at most so many images of each data set and fold")
@@ -157,34 +182,26 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/probabilities"))
     options = parser.parse_args()
     groups = groups_of(options.data)
-    images = collect(options, options.weights, options.fold, groups)
-    used = {str(options.fold): sha256(options.weights)}
-    if options.fit:
-        others = dict(entry.split("=", 1) for entry in options.fit)
-        learned = [i for fold, path in others.items() for i in collect(options, Path(path), int(fold), groups)]
-        used |= {fold: sha256(Path(path)) for fold, path in others.items()}
-        fit = fitted(learned)
-        pairs, how = [(images, fit)], f"fitted on folds {', '.join(others)}, reported on fold {options.fold}"
-    else:
-        names = sorted({image.group for image in images})
-        halves = [[i for i in images if names.index(i.group) % 2 == half] for half in (0, 1)]
-        pairs = [(own, fitted(other)) for own, other in (halves, halves[::-1])]
-        fit = fitted(images)
-        how = f"fitted on half of fold {options.fold}'s patient groups, reported on the other half, both ways round; "
-        how += "the stored fit is that on all of them, which nothing is reported for"
+    weights = folds_of(options.weights)
+    seen = {fold: collect(options, path, fold, groups) for fold, path in weights.items()}
+    images = [image for own in seen.values() for image in own]
+    pairs, how = crossed(seen)
+    fit = fitted(images)
     record = {
         "what": "probability of vessel against its frequency (ECE: 15 bins, pooled over all pixels at native size), "
         "and the prediction of the refined mask's Dice from the probability map",
-        "how": how, "network": options.network, "tta": options.tta, "weights_sha256": used,
+        "how": how, "network": options.network, "tta": options.tta,
+        "weights_sha256": {str(fold): sha256(path) for fold, path in weights.items()},
         "fit": {"platt": {"slope": round(fit.platt.slope, 4), "intercept": round(fit.platt.intercept, 4)},
                 "temperature": {"slope": round(fit.temperature.slope, 4), "intercept": 0.0},
+                "sides": {name: round(value, 4) for name, value in dataclasses.asdict(fit.sides).items()},
                 "quality": fit.quality.record()},
         "report": report(pairs), "versions": package_versions(),
     }  # fmt: skip
     options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     picture(record, options.output.with_suffix(".png"))
     calibration, quality = record["report"]["calibration"], record["report"]["quality"]
-    print({name: calibration[name]["ece"] for name in ("before", "platt", "temperature")}, quality["spearman"],
+    print({name: calibration[name]["ece"] for name in KINDS}, quality["spearman"],
           quality["area_under_risk_coverage"], quality["mean_absolute_error"])  # fmt: skip
 
 

@@ -33,6 +33,7 @@ def test_wheel_has_configurations_and_weights(wheel: Path) -> None:
     for name in (
         "configs/inference.json",
         "configs/metadata.json",
+        "models/calibration.json",
         "models/model.pt",
         "docs/README.md",
         "docs/run.schema.json",

@@ -7,6 +7,7 @@ import pytest
 
 from casr_net.errors import DataError
 from casr_net.uncertainty.platt import INTERCEPTS, SLOPES, LogitCalibration, calibration_error, fit_calibration
+from casr_net.uncertainty.temperature import TwoTemperatures, fit_temperatures
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,31 @@ def test_error_of_known_maps() -> None:
     assert error == pytest.approx(0.8 * 0.05 + 0.2 * 0.8)
     assert np.allclose(diagram, [[0.2, 0.25, 0.8], [0.8, 0.0, 0.2]])
     assert calibration_error(np.array([1.0, 0.0]), np.array([1, 0]))[0] == 0
+
+
+@pytest.mark.parametrize(("below", "above"), [(1.0, 1.0), (0.8, 0.4), (2.0, 0.5)])
+def test_two_temperatures_are_found_again(drawn: tuple[np.ndarray, np.ndarray], below: float, above: float) -> None:
+    p, label = drawn
+    spoilt = TwoTemperatures(1 / below, 1 / above)(p)
+    found = fit_temperatures(list(spoilt), list(label))
+    assert found.below == pytest.approx(below, rel=0.05) and found.above == pytest.approx(above, rel=0.05)
+    assert calibration_error(found(spoilt), label)[0] < 0.01
+
+
+def test_two_temperatures_keep_order_and_one_half() -> None:
+    p = np.linspace(0, 1, 101).astype(np.float32)
+    for temperatures in (TwoTemperatures(), TwoTemperatures(0.5, 0.3), TwoTemperatures(3.0, 0.2)):
+        changed = temperatures(p)
+        assert changed.dtype == np.float32 and (np.diff(changed) > 0).all()
+        assert np.array_equal(changed >= 0.5, p >= 0.5) and changed[50] == 0.5
+    assert np.array_equal(TwoTemperatures()(p), p)
+    assert TwoTemperatures(0.5, 0.3)(p)[90] < 0.9 and TwoTemperatures(0.5, 0.3)(p)[10] > 0.1
+
+
+def test_one_side_alone_has_a_temperature() -> None:
+    found = fit_temperatures([np.full((4, 4), 0.1), np.full((4, 4), 0.9)], [np.zeros((4, 4)), np.eye(4)])
+    assert SLOPES[0] <= found.above < 1 < found.below <= SLOPES[1]
+    assert fit_temperatures([np.full((4, 4), 0.1)], [np.zeros((4, 4))]).above == 1
 
 
 def test_images_that_do_not_fit() -> None:

@@ -6,6 +6,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "calibrated": ["WeightsCalibration"],
         "device": ["resolve_device"],
         "label_form": ["LabelSliced"],
         "bundle": ["build", "bundle_root", "config_files", "expected_error", "load_parser"],

@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..files.images import read_angiogram
 from ..files.results import ResultWriter
 from ..preprocessing.base import as_numpy
+from .calibrated import WeightsCalibration
 from .frame_loop import FrameLoop, HasFrameLoop, frame_stages
 from .pipeline import Pipeline
 from .predict import postprocessed
@@ -162,6 +163,7 @@ class SaveResults:
         mask_key: entry of the evaluator's output with the mask, (1, X, Y).
         image_key, field_key: entries of the batch with the network's input, whose first channel is the grey image in
             [-1, 1], and the exposed field, (1, X, Y) of 0 and 1.
+        calibration: of the probabilities that are written.
     """
 
     def __init__(
@@ -171,8 +173,9 @@ class SaveResults:
         mask_key: str = "pred",
         image_key: str = "image",
         field_key: str = "field",
+        calibration: WeightsCalibration | None = None,
     ) -> None:
-        self.save = FrameSaver(writer, report)
+        self.save = FrameSaver(writer, report, calibration)
         self.mask_key, self.image_key, self.field_key = mask_key, image_key, field_key
 
     def attach(self, engine: Engine) -> None:

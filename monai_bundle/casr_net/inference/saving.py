@@ -13,6 +13,7 @@ from ..errors import DiskFullError
 from ..files.images import Angiogram, read_angiogram
 from ..files.results import ResultWriter
 from ..uncertainty.quality import soft_dice_confidence
+from .calibrated import WeightsCalibration
 from .origin import fingerprint
 from .record import RunReport
 
@@ -34,10 +35,16 @@ class FrameSaver:
     Args:
         writer: of the results.
         report: takes the notes.
+        calibration: makes the probabilities that are written of those of the network; None leaves them.
+
+    Raises:
+        DataError: when probabilities are wanted, and their calibration cannot be read.
     """
 
-    def __init__(self, writer: ResultWriter, report: RunReport) -> None:
-        self.writer, self.report = writer, report
+    def __init__(self, writer: ResultWriter, report: RunReport, calibration: WeightsCalibration | None = None) -> None:
+        self.writer, self.report, self.calibration = writer, report, calibration
+        if writer.probability:
+            report.run["calibration"] = calibration.record() if calibration is not None else None
 
     def __call__(
         self,
@@ -65,7 +72,10 @@ class FrameSaver:
         stages = stages or {}
         try:
             source = source or read_angiogram(item["path"], self.writer.window)
-            self.writer.write(item, mask, probability, functools.partial(self.report.wrote, item), source)
+            written = probability
+            if self.writer.probability and probability is not None and self.calibration is not None:
+                written = self.calibration(probability)
+            self.writer.write(item, mask, written, functools.partial(self.report.wrote, item), source)
             self._look(item, source, mask, grey if field is None else grey[field > 0])
             if probability is not None:
                 self.report.files[item["path"]].quality[item["frame"]] = soft_dice_confidence(probability, mask)

@@ -17,6 +17,7 @@ from ..preprocessing.load import image_tensor
 from ..refinement.contours import RefinementParameters, refine
 from ..refinement.transform import RefineVesselsd
 from .bundle import build, load_parser
+from .calibrated import WeightsCalibration
 from .pipeline import Pipeline, Stage, Way
 from .predict import predict
 from .threads import planned, sharing
@@ -30,7 +31,8 @@ class Segmentation:
 
     Attributes:
         mask: bool, (rows, columns) or, for a cine, (frames, rows, columns); True where a coronary artery is.
-        probability: float32 of the same shape, in [0, 1], before refinement.
+        probability: float32 of the same shape, in [0, 1], before refinement, as the network gives it;
+            ``Segmenter.calibration`` makes it what ``casr segment --probability`` writes.
     """
 
     mask: np.ndarray
@@ -50,6 +52,10 @@ class Segmenter:
         device: "auto", "cpu", "cuda" or "cuda:<index>".
         overrides: single configuration values, such as ``refine=False`` or ``weights="my.pt"``.
 
+    Attributes:
+        calibration: called with the probabilities of a frame, gives calibrated ones; see
+            :class:`casr_net.inference.WeightsCalibration`.
+
     Raises:
         CASRError: when a configuration, the device or the weights cannot be used.
     """
@@ -63,6 +69,7 @@ class Segmenter:
         self.channels = build(parser, "channels")
         self.window = build(parser, "window")
         self.weights = Path(str(build(parser, "weights")))  # for the record of what was made with them
+        self.calibration: WeightsCalibration = build(parser, "calibration")
         self.postprocessing = build(parser, "postprocessing")
         self.network.eval()
 

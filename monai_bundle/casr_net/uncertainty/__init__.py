@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "entropy": ["entropy_map", "entropy_score"],
+        "temperature": ["TwoTemperatures", "fit_temperatures"],
         "platt": ["INTERCEPTS", "LogitCalibration", "SLOPES", "calibration_error", "fit_calibration"],
         "quality": [
             "FEATURES",

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from ..errors import DataError
 
@@ -53,6 +52,10 @@ def fit_calibration(
     Raises:
         DataError: for no image, or shapes that differ.
     """
+    from scipy.optimize import (
+        minimize,
+    )  # takes longer to import than to run, and whoever applies a fit has no need of it
+
     if not probabilities or [p.shape for p in probabilities] != [t.shape for t in labels]:
         raise DataError(f"{len(probabilities)} probability maps and {len(labels)} labels of equal shapes are needed.")
     rng = np.random.default_rng(0)

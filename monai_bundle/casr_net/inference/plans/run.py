@@ -14,6 +14,7 @@ import numpy as np
 from ...files.images import read_angiogram
 from ...files.inputs import Inputs, find_inputs
 from ...files.results import ResultWriter
+from ..calibrated import WeightsCalibration
 from ..frame_loop import FrameLoop, HasFrameLoop, frame_stages
 from ..pipeline import Pipeline
 from ..record import RunReport
@@ -52,7 +53,8 @@ class PlannedNetwork:
             asked["output_dir"], asked["format"], asked["overlay"], asked["probability"], asked["overwrite"],
             plan.window, order.weights,
         )  # fmt: skip
-        self.token_file = order.token_file
+        assert order.weights is not None
+        self.token_file, self.calibration = order.token_file, WeightsCalibration(order.weights)
 
     def frames(self, items: Sequence[dict[str, Any]], report: RunReport) -> PlannedFrames:
         """What goes through these frames."""
@@ -86,7 +88,7 @@ class PlannedFrames(HasFrameLoop):
                 if self._loop is None:
                     self._importing.start()
                     self._loop = FrameLoop(self._pipeline(), self.report)
-                save = FrameSaver(self.network.writer, self.report)
+                save = FrameSaver(self.network.writer, self.report, self.network.calibration)
                 for way in self._loop.done():
                     done = way.value
                     save(

@@ -1,0 +1,109 @@
+"""Probability maps are calibrated where the weights have a calibration; masks are not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from casr_net.files.digest import sha256
+from casr_net.inference import WeightsCalibration
+from casr_net.inference.runtimes.packages import installed_runtimes
+from casr_net.uncertainty import TwoTemperatures
+
+ONE, MEAN = {"below": 4.0, "above": 5.0}, {"below": 6.0, "above": 3.0}
+"""Strong ones: a network that was never trained gives nearly the same everywhere."""
+
+
+@pytest.fixture
+def own(random_weights: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    return Path(shutil.copy(random_weights, folder / "own.pt"))
+
+
+def calibrate(weights: Path, **entry: Any) -> None:
+    """Write the calibration of a file of weights beside it."""
+    content = {"weights": {sha256(weights): {"single": ONE, "tta": MEAN, **entry}}}
+    (weights.parent / "calibration.json").write_text(json.dumps(content))
+
+
+def maps(output: Path) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Mask, probability map, and what run.json says of the last run's calibration."""
+    mask, probability = (cv2.imread(str(output / f"angio_{kind}.png"), 0) for kind in ("mask", "probability"))
+    return mask, probability, json.loads((output / "run.json").read_text())["runs"][-1].get("calibration", "absent")
+
+
+@pytest.mark.parametrize("runtime", ["torch", *installed_runtimes()[-1:]])
+@pytest.mark.parametrize("tta", [False, True])
+def test_maps_are_calibrated_and_masks_are_not(
+    segment: Callable[..., Any], png: Path, own: Path, tmp_path: Path, runtime: str, tta: bool
+) -> None:
+    options = ["--weights", own, "--runtime", runtime, "--probability", "--no-refine", "--overwrite"]
+    options += ["--tta"] if tta else []
+    results = []
+    for known in (False, True, True):  # the third run of a runtime goes by its plan
+        if known:
+            calibrate(own)
+        code, output = segment(png, options=options)
+        assert code == 0
+        results.append(maps(output))
+    (mask, plain, said), *later = results
+    assert said is None
+    values = MEAN if tta else ONE
+    expected = 255 * TwoTemperatures(**values)(plain / 255)
+    assert np.abs(expected - plain).max() > 8
+    for other, calibrated, record in later:
+        assert record == values and np.array_equal(other, mask)
+        assert np.abs(calibrated - expected).max() <= 4  # 8 bits were rounded before they were multiplied
+
+
+def test_no_map_no_calibration(segment: Callable[..., Any], png: Path, own: Path) -> None:
+    calibrate(own)
+    code, output = segment(png, options=("--weights", own))
+    assert code == 0
+    assert "calibration" not in json.loads((output / "run.json").read_text())["runs"][-1]
+
+
+def test_other_weights_beside_the_file_have_none(own: Path, tmp_path: Path) -> None:
+    calibrate(own)
+    assert WeightsCalibration(own).fit == TwoTemperatures(**ONE)
+    assert WeightsCalibration(own, tta=True).fit == TwoTemperatures(**MEAN)
+    other = own.with_name("other.pt")
+    other.write_bytes(b"other weights")
+    probability = np.array([0.0, 0.3, 1.0], np.float32)
+    assert WeightsCalibration(other).fit is None and WeightsCalibration(other)(probability) is probability
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"{", "is damaged; bring it again, or delete it"),
+        (b'{"weights": []}', "is damaged; bring it again, or delete it"),
+        ({"single": {"below": 1.0}}, "no temperatures of 'single' for these weights"),
+        ({"single": {"below": 1.0, "above": "warm"}}, "no temperatures of 'single' for these weights"),
+        ({"single": {"below": 0.0, "above": 1.0}}, "below of 'single' is 0.0; it must be above 0"),
+        ({"single": {"below": 1.0, "above": float("nan")}}, "above of 'single' is nan; it must be above 0"),
+    ],
+)
+def test_bad_file_is_one_clear_error(
+    segment: Callable[..., Any], png: Path, own: Path, capsys: pytest.CaptureFixture[str], content: Any, text: str
+) -> None:
+    if isinstance(content, dict):
+        calibrate(own, **content)
+    else:
+        (own.parent / "calibration.json").write_bytes(content)
+    code, output = segment(png, options=("--weights", own, "--probability"))
+    assert code == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "calibration.json" in line]
+    assert text in line
+    assert not [name for name in os.listdir(output) if name.endswith(".png")] if output.is_dir() else True
+    code, output = segment(png, options=("--weights", own))  # masks do not need it
+    assert code == 0
