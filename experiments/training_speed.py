@@ -23,7 +23,7 @@ import torch
 from filelock import FileLock
 
 from casr_net.evaluation.usage import hardware
-from casr_net.inference import package_versions
+from casr_net.inference.provenance import package_versions
 from casr_net.network import CASRNet
 from casr_net.training import DiceCEclDiceLoss, PrecisionInferer, place_network
 

@@ -11,7 +11,9 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
+from casr_net.inference import WeightsCalibration
 from casr_net.inference.bundle import load_parser
+from casr_net.uncertainty import TwoTemperatures
 
 SCHEMA = Path(__file__).resolve().parents[1] / "data" / "meta_schema_20240725.json"
 
@@ -60,6 +62,16 @@ def test_files_of_the_zoo(bundle: Path) -> None:
     files = [p for p in bundle.rglob("*") if p.is_file() and p.suffix != ".ckpt" and p.parent.name != ".runtimes"]
     large = [p.name for p in files if p.stat().st_size >= 35e6]
     assert large == []
+
+
+@pytest.mark.parametrize("name", ["model.pt", "compact.pt"])
+@pytest.mark.parametrize("kind", ["single", "tta"])
+def test_calibration_is_of_the_weights_that_ship(bundle: Path, name: str, kind: str) -> None:
+    results = bundle.parent / "experiments" / "results" / "shipped_calibration.json"
+    entry = json.loads(results.read_text())["shipped"][name][kind]
+    found = WeightsCalibration(bundle / "models" / name, tta=kind == "tta").fit
+    assert found == TwoTemperatures(entry["below"], entry["above"])
+    assert entry["ece_there"]["after"] < 0.005 < entry["ece_there"]["before"]
 
 
 def test_net_in_out(bundle: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from casr_net.files.digest import sha256
 from casr_net.inference import WeightsCalibration
 from casr_net.inference.runtimes.packages import installed_runtimes
-from casr_net.uncertainty import TwoTemperatures
+from casr_net.uncertainty import TwoTemperatures, soft_dice_confidence
 
 ONE, MEAN = {"below": 4.0, "above": 5.0}, {"below": 6.0, "above": 3.0}
 """Strong ones: a network that was never trained gives nearly the same everywhere."""
@@ -65,11 +65,29 @@ def test_maps_are_calibrated_and_masks_are_not(
         assert np.abs(calibrated - expected).max() <= 4  # 8 bits were rounded before they were multiplied
 
 
-def test_no_map_no_calibration(segment: Callable[..., Any], png: Path, own: Path) -> None:
-    calibrate(own)
-    code, output = segment(png, options=("--weights", own))
-    assert code == 0
-    assert "calibration" not in json.loads((output / "run.json").read_text())["runs"][-1]
+def test_promised_dice_is_of_the_calibrated_map(segment: Callable[..., Any], png: Path, own: Path) -> None:
+    promised = []
+    for known in (False, True):
+        if known:
+            calibrate(own)
+        code, output = segment(png, options=("--weights", own, "--overwrite", "--probability", "--no-refine"))
+        mask, probability, record = maps(output)
+        (file,) = json.loads((output / "run.json").read_text())["runs"][-1]["files"]
+        promised.append(file["quality"]["0"])
+        assert code == 0 and record == (ONE if known else None)
+        assert promised[-1] == pytest.approx(soft_dice_confidence(probability / 255, mask), rel=0.02)
+    assert abs(promised[1] / promised[0] - 1) > 0.05
+
+
+def test_table_is_as_good_as_8_bits(own: Path) -> None:
+    values = {"below": 0.69, "above": 0.47}
+    calibrate(own, single=values)
+    p = np.random.default_rng(0).beta(0.2, 0.2, 100_000).astype(np.float32)
+    p[:4] = 0, 1, 0.5, np.nextafter(np.float32(0.5), np.float32(0))
+    looked_up, exact = WeightsCalibration(own)(p), TwoTemperatures(**values)(p)
+    assert looked_up.dtype == np.float32 and np.abs(looked_up - exact).max() < 1 / 255
+    assert np.array_equal(looked_up >= 0.5, p >= 0.5)
+    assert (np.diff(looked_up[np.argsort(p)]) >= 0).all()
 
 
 def test_other_weights_beside_the_file_have_none(own: Path, tmp_path: Path) -> None:
@@ -100,10 +118,8 @@ def test_bad_file_is_one_clear_error(
         calibrate(own, **content)
     else:
         (own.parent / "calibration.json").write_bytes(content)
-    code, output = segment(png, options=("--weights", own, "--probability"))
+    code, output = segment(png, options=("--weights", own))
     assert code == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "calibration.json" in line]
     assert text in line
     assert not [name for name in os.listdir(output) if name.endswith(".png")] if output.is_dir() else True
-    code, output = segment(png, options=("--weights", own))  # masks do not need it
-    assert code == 0

@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(WebP) or one sheet",
     )  # fmt: skip
     parser.add_argument("--areas", action="store_true", help="also areas.csv: a row a frame, the vessels' area in it")
-    parser.add_argument("-p", "--probability", action="store_true", help="also write the 8-bit probability map")
+    parser.add_argument(
+        "-p", "--probability", action="store_true", help="also write the 8-bit probability map, calibrated"
+    )
     parser.add_argument("--no-refine", action="store_true", help="leave stage 3, contour refinement, out")
     parser.add_argument(
         "--key-frames", type=int, metavar="N", help="of each cine only the N best frames, end-diastolic ones first"

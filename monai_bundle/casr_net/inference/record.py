@@ -41,7 +41,7 @@ class RunReport:
         weights: file of the network's weights.
         components: the objects that lead to the results; their settings are stored, and hashed.
         window: centre and width that the user wants, None without; it counts among the settings.
-        inferer: whose ``used`` says what computed the network.
+        inferer: whose ``used`` says what computed the network, and ``tta`` whether on mirror images too.
         areas: also write ``areas.csv``, see :mod:`casr_net.inference.areas`.
 
     Attributes:
@@ -87,6 +87,7 @@ class RunReport:
         self._started = self._saved = time.perf_counter()
         self._cost = 0.0
         self._inferer, self._areas = inferer, areas
+        self.tta = bool(getattr(inferer, "tta", False))
         self._used: set[str] = set()
         self._outputs: dict[str, dict[str, Any]] = {}
         self._passed_over: dict[str, int] = {}

@@ -17,6 +17,7 @@ from ..files.inputs import Inputs
 from ..files.moving import ENDINGS
 from ..files.results import ResultWriter
 from .bundle import expected_error
+from .calibrated import WeightsCalibration
 from .origin import difference
 from .record import RunReport
 from .runfile import RunFile
@@ -44,12 +45,13 @@ def wanted_items(
             An error of ours that it raises costs the file.
 
     Raises:
-        DataError: when the output folder cannot be written to.
+        DataError: when the output folder cannot be written to, or the calibration of the weights not be read.
     """
     report.expect(inputs)
     if not inputs.items:
         return []
     writer.check_folder()
+    report.run["calibration"] = WeightsCalibration(report.weights, report.tta).record()
     report.record.load()
     taken: dict[str, str] = {}
     sources = {os.path.realpath(path): path for path in report.files}

@@ -35,16 +35,12 @@ class FrameSaver:
     Args:
         writer: of the results.
         report: takes the notes.
-        calibration: makes the probabilities that are written of those of the network; None leaves them.
-
-    Raises:
-        DataError: when probabilities are wanted, and their calibration cannot be read.
+        calibration: makes probabilities, to be written and to promise a Dice coefficient, of what the network gives;
+            None leaves that as it is.
     """
 
     def __init__(self, writer: ResultWriter, report: RunReport, calibration: WeightsCalibration | None = None) -> None:
         self.writer, self.report, self.calibration = writer, report, calibration
-        if writer.probability:
-            report.run["calibration"] = calibration.record() if calibration is not None else None
 
     def __call__(
         self,
@@ -72,10 +68,9 @@ class FrameSaver:
         stages = stages or {}
         try:
             source = source or read_angiogram(item["path"], self.writer.window)
-            written = probability
-            if self.writer.probability and probability is not None and self.calibration is not None:
-                written = self.calibration(probability)
-            self.writer.write(item, mask, written, functools.partial(self.report.wrote, item), source)
+            if probability is not None and self.calibration is not None:
+                probability = self.calibration(probability)
+            self.writer.write(item, mask, probability, functools.partial(self.report.wrote, item), source)
             self._look(item, source, mask, grey if field is None else grey[field > 0])
             if probability is not None:
                 self.report.files[item["path"]].quality[item["frame"]] = soft_dice_confidence(probability, mask)
