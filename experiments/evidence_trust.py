@@ -59,12 +59,14 @@ def quality_table(record: dict[str, Any]) -> list[str]:
             ("fit", "mean_absolute_error"),
             ("mean", "mean_absolute_error_of_the_mean"),
             ("promised", "mean_absolute_error_of_soft_dice_confidence"),
+            ("calibrated", "mean_absolute_error_of_calibrated"),
         )
     }
     lines = [
         f"Prediction of the refined mask's Dice from the probability map; {record['how']}. Mean absolute error "
         f"{error['fit']} ({error['mean']} when the mean is told for all, {error['promised']} of the soft Dice "
-        "confidence as it is, which is `quality` in run.json).",
+        f"confidence of what the network gives, {error['calibrated']} of that of the probabilities calibrated with two "
+        "temperatures, which is `quality` in run.json).",
         "",
         row("score", "Spearman with Dice", "area under risk and coverage"),
         row(*["---"] * 3),

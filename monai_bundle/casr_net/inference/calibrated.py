@@ -46,12 +46,15 @@ class WeightsCalibration:
         Raises:
             DataError: when a file cannot be read, has another form, or a value outside its range.
         """
+        try:
+            digest = sha256(self.weights)
+        except OSError:  # whoever loads them says what is wrong
+            return None
         folders = dict.fromkeys([self.weights.resolve().parent, bundle_root() / "models"])
         for path in (folder / FILE for folder in folders):
-            if path.is_file():
-                entry = _entries(path).get(sha256(self.weights))
-                if entry is not None:
-                    return _fit(entry, self.kind, path)
+            entry = _entries(path).get(digest) if path.is_file() else None
+            if entry is not None:
+                return _fit(entry, self.kind, path)
         return None
 
     @cached_property
