@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -122,4 +121,4 @@ def test_bad_file_is_one_clear_error(
     assert code == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "calibration.json" in line]
     assert text in line
-    assert not [name for name in os.listdir(output) if name.endswith(".png")] if output.is_dir() else True
+    assert not list(output.glob("*.png"))

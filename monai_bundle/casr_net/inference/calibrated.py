@@ -20,9 +20,10 @@ __all__ = ["FILE", "WeightsCalibration"]
 
 FILE = "calibration.json"
 """Beside weights: by the digest of a file of weights, temperatures for one run of the network ("single") and for the
-mean over mirror images ("tta"), as ``experiments/trust.py`` fits them."""
+mean over mirror images ("tta"), as ``experiments/shipped_calibration.py`` fits them."""
 
 LEVELS = 1 << 16
+"""Of the table; an even number, so that one half is a border between two of them."""
 
 
 class WeightsCalibration:
@@ -65,7 +66,7 @@ class WeightsCalibration:
     def __call__(self, probability: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, float32, of those in [0, 1] of any shape; their order is kept.
 
-        They are looked up in a table, which takes a tenth of the time and is off by less than a level of 8 bits.
+        They are looked up in a table, which takes a fraction of the time and is off by less than a level of 8 bits.
         """
         if self.fit is None:
             return probability

@@ -66,7 +66,7 @@ class _SameConv2d(nn.Conv2d):
         x = F.pad(x, [self.before, self.after, self.before, self.after])
         single = self.training and self.groups > 1 and x.dtype == torch.bfloat16 and x.device.type == "cpu"
         if not torch.jit.is_scripting() and single:
-            # On CPUs the gradients of depthwise convolutions take two to three times as long in bfloat16.
+            # On CPUs the gradients of depthwise convolutions take longer in bfloat16.
             with torch.autocast("cpu", enabled=False):
                 y = F.conv2d(x.float(), self.weight.float(), None, self.stride, 0, self.dilation, self.groups)
             return y.to(x.dtype)
