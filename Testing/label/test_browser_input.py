@@ -10,8 +10,6 @@ import cv2
 import numpy as np
 import pytest
 
-from casr_net import Segmenter
-
 from .browser import HERE, REASON, Page
 from .conftest import Server, png
 
@@ -185,16 +183,15 @@ def test_fingers_draw_zoom_and_move(browser: Any, served: Server) -> None:
 
 
 def test_training_and_the_way_back(context: Any, served: Server, folder: Path) -> None:
-    network = Segmenter(device="cpu", runtime="torch")
-    for number in range(4):  # "vessel is where the weights see none": their Dice is 0, and any training comes nearer
-        label = np.where(network(folder / f"frame{number}.png").probability < 0.2, 255, 0).astype(np.uint8)
+    for number in range(4):  # "there is no vessel": the weights' Dice is 0, and to find none is quickly learned
+        label = np.zeros((128, 128), np.uint8)
         assert served.label(f"frame{number}", "x.png", png(label)).status == 200
     page = Page(context, served).load()
 
     def quick(route: Any) -> None:
         values = json.loads(route.request.post_data or "{}")
         if "max_epochs" in values:
-            values |= {"samples_per_epoch": 8, "batch_size": 2, "crop_size": 64, "learning_rate": 0.005}
+            values |= {"samples_per_epoch": 48, "batch_size": 2, "crop_size": 64, "learning_rate": 0.02}
         route.continue_(post_data=json.dumps(values))
 
     page.tab.route("**/train/casr_net*", quick)

@@ -89,17 +89,19 @@ def test_training_makes_a_version_and_publishes_it_only_if_it_is_not_worse(
 
 
 def test_better_weights_are_used_at_once_and_can_be_taken_back(start: Callable[..., Server], studies: Path) -> None:
-    """Vessel is where the weights see none, say the labels: their Dice is 0, and any training comes nearer to that."""
+    """There is no vessel, say the labels: the weights' Dice is 0, and to find none is quickly learned.
+
+    On labels like "vessel where the weights see none", some steps end anywhere, and elsewhere on another processor.
+    """
     server = start(studies)
-    segmenter = Segmenter(device="cpu", runtime="torch")
     for path in sorted(studies.glob("frame*.png")):
-        label = np.where(segmenter(path).probability < 0.2, 255, 0).astype(np.uint8)
-        server.label(path.stem, "x.png", png(label))
+        server.label(path.stem, "x.png", png(np.zeros((128, 128), np.uint8)))
     before = server.infer("frame0").json["pixels"][0]
-    task = train(server, learning_rate=0.005, samples_per_epoch=16, max_epochs=2)
+    task = train(server, learning_rate=0.02, samples_per_epoch=24, max_epochs=2)
     assert task["status"] == "DONE", task
     stats = server.get("/info/").json["train_stats"]["casr_net"]
     assert stats["current"] == 1 and stats["versions"][0]["published"]
+    assert stats["versions"][0]["dice_before"] == 0 and stats["versions"][0]["dice_after"] == 1
     after = server.infer("frame0").json["pixels"][0]
     assert after != before, "without a restart"
     assert server.post("/train/casr_net?run_sync=true", {"rollback": 0}).json == {"version": 0}
