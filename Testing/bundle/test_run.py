@@ -55,8 +55,26 @@ def test_only_silent_deaths_run_again(
     assert ending(runner, tmp_path, test, capfd) == (status, runs)
 
 
-def test_every_folder_has_a_process(monkeypatch: pytest.MonkeyPatch, runner: ModuleType) -> None:
+def test_every_file_has_one_process(
+    monkeypatch: pytest.MonkeyPatch, runner: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.undo()
-    assert runner.missing() == []
-    monkeypatch.setattr(runner, "PIECES", runner.PIECES[1:])
-    assert runner.missing() == ["label"]
+    assert runner.misplaced() == {}
+    monkeypatch.setattr(runner, "PIECES", (*runner.PIECES[1:], ("worker/test_[a-z]*.py",)))
+    wrong = runner.misplaced()
+    assert wrong["Testing/label/test_access.py"] == 0 and "Testing/label/test_server.py" not in wrong
+    assert {times for path, times in wrong.items() if "/worker/" in path} == {2}
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    assert runner.main() == 2 and "Testing/label/test_access.py is in 0" in capfd.readouterr().err
+
+
+def test_pattern_takes_its_files_alone(
+    runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "z"):
+        file = tmp_path / "Testing" / "piece" / f"test_{name}.py"
+        file.write_text(f"def test_{name}():\n    open({str(tmp_path / name)!r}, 'w').close()\n")
+    monkeypatch.setattr(runner, "PIECES", (("piece/test_[a-m]*.py",), ("piece/test_[n-z]*.py",)))
+    assert runner.run_piece(0, ["-p", "no:cacheprovider"], 1)[0] == 0
+    capfd.readouterr()
+    assert (tmp_path / "a").is_file() and not (tmp_path / "z").is_file()
