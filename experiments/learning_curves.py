@@ -1,4 +1,4 @@
-"""Picture and tables of the label app's guide, from results/active_learning.json and label_app/calibration.json.
+"""Picture and tables of the label app's guide, from results/active_learning.json and label_scores.json.
 
 python experiments/learning_curves.py        # needs the extra "experiments"
 """
@@ -72,19 +72,14 @@ def calibration_table(record: dict[str, Any]) -> str:
     """Calibration and errors; correlations of the scores with Dice."""
     names = {"single": "one run of the network", "tta": "mean over four mirrored copies"}
     lines = [
-        "| probability | slope, intercept | calibration error, all pixels | where it is between 0.05 and 0.95 |",
+        "| probability | 1 / temperature, below and above one half | calibration error, all pixels "
+        "| where it is between 0.05 and 0.95 |",
         "| --- | --- | --- | --- |",
     ]
     for kind, name in names.items():
         error, fit = record["calibration_error"][kind], record["calibration"][kind]
         lines.append(
-            f"| {name} | {fit['slope']:.2f}, {fit['intercept']:+.2f} | {error['before']:.4f} → {error['after']:.4f} "
-            f"| {error['before_unsure']:.3f} → {error['after_unsure']:.3f} |"
-        )
-    for kind, name in names.items():
-        error = record["shipped_weights"]["calibration_error"][kind]
-        lines.append(
-            f"| shipped weights, {name} | the same | {error['before']:.4f} → {error['after']:.4f} "
+            f"| {name} | {fit['below']:.2f}, {fit['above']:.2f} | {error['before']:.4f} → {error['after']:.4f} "
             f"| {error['before_unsure']:.3f} → {error['after_unsure']:.3f} |"
         )
     sets = list(next(iter(record["spearman_of_score_and_dice"].values())))
@@ -107,10 +102,11 @@ def insert(name: str, table: str) -> None:
 
 
 def main() -> None:
-    learning = json.loads((ROOT / "experiments" / "results" / "active_learning.json").read_text())
+    results = ROOT / "experiments" / "results"
+    learning = json.loads((results / "active_learning.json").read_text())
     draw(learning)
     insert("learning", learning_table(learning))
-    insert("calibration", calibration_table(json.loads((APP / "calibration.json").read_text())))
+    insert("calibration", calibration_table(json.loads((results / "label_scores.json").read_text())))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +13,15 @@ import numpy as np
 import pytest
 
 from casr_net import Segmenter
+from casr_net.inference.calibrated import WeightsCalibration
+from casr_net.uncertainty.platt import SLOPES
 
-from .conftest import Server, png
+from .conftest import APP, PYTHON, REASON, Server, png
 
+OF_BUNDLE = {
+    kind: WeightsCalibration(APP.parent / "models" / "model.pt", tta=kind == "tta").record()
+    for kind in ("single", "tta")
+}
 QUICK = {"max_epochs": 1, "samples_per_epoch": 4, "batch_size": 2, "crop_size": 64}
 
 
@@ -75,16 +83,20 @@ def test_training_makes_a_version_and_publishes_it_only_if_it_is_not_worse(
     start: Callable[..., Server], studies: Path
 ) -> None:
     """Labels are what the weights in use give: no other weights can have a higher Dice on them."""
+    (studies / "frame5.png").write_bytes((studies / "frame2.png").read_bytes())
     server = start(studies)
     label_all(server, studies)
     before = server.infer("frame0").json["pixels"]
-    task = train(server, learning_rate=0.05)
+    task = train(server, learning_rate=0.05, val_split=0.5)
     assert task["status"] == "DONE", task
     assert any("casr_net: Dice of version 1" in line for line in task["details"])
     (record,) = server.get("/info/").json["train_stats"]["casr_net"]["versions"]
     # Not 1: in bfloat16 the server's mask has some other pixels than that of another process.
     assert record["dice_before"] > max(0.97, record["dice_after"]) and not record["published"]
-    assert not set(record["train"]) & set(record["held"]) and len(record["train"] + record["held"]) == 4
+    assert record["held"] == ["frame0", "frame1", "frame5"] and record["train"] == ["frame2", "frame3"]
+    assert record["calibration"].keys() == OF_BUNDLE.keys()
+    for kind, fit in record["calibration"].items():  # of the held labels
+        assert fit != OF_BUNDLE[kind] and all(SLOPES[0] <= fit[side] <= SLOPES[1] for side in ("below", "above"))
     assert server.infer("frame0").json["pixels"] == before, "the weights in use stay"
 
 
@@ -102,6 +114,7 @@ def test_better_weights_are_used_at_once_and_can_be_taken_back(start: Callable[.
     stats = server.get("/info/").json["train_stats"]["casr_net"]
     assert stats["current"] == 1 and stats["versions"][0]["published"]
     assert stats["versions"][0]["dice_before"] == 0 and stats["versions"][0]["dice_after"] == 1
+    assert stats["versions"][0]["calibration"] == OF_BUNDLE, "one held frame is too few for another"
     after = server.infer("frame0").json["pixels"][0]
     assert after != before, "without a restart"
     assert server.post("/train/casr_net?run_sync=true", {"rollback": 0}).json == {"version": 0}
@@ -155,3 +168,34 @@ def test_bundle_stays_as_it_is() -> None:
         capture_output=True, text=True, cwd=root,
     )  # fmt: skip
     assert done.returncode != 0 or done.stdout == "", json.dumps(done.stdout)
+
+
+RECORDS = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from casr_label.state import StateFolder
+state = StateFolder(Path(sys.argv[1]), Path(sys.argv[2]))
+found = [state.calibrations.record()]
+for calibration in ({"single": {"slope": 2.0, "intercept": -1.0}}, {"tta": {"below": 0.5, "above": 2.0}}):
+    state.use(state.add(Path(sys.argv[2]), {"calibration": calibration}))
+    one = state.calibrations
+    found.append([[round(float(value), 4) for value in kind(np.array([0.2, 0.8]))] for kind in (one.single, one.tta)])
+state.use(0)
+found.append(state.calibrations.record())
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not PYTHON.is_file(), reason=REASON)
+def test_calibrations_of_versions(tmp_path: Path) -> None:
+    """Of the bundle's weights those of the bundle; of versions what they are kept with, also that of before 0.11."""
+    environment = {**os.environ, "PYTHONPATH": f"{APP}{os.pathsep}{APP.parent}"}
+    command = [str(PYTHON), "-c", RECORDS, str(tmp_path), str(APP.parent / "models" / "model.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    logit = np.log(4)
+    platt = [round(float(1 / (1 + np.exp(-(2 * value - 1)))), 4) for value in (-logit, logit)]
+    sides = [round(float(1 / (1 + np.exp(-value))), 4) for value in (-0.5 * logit, 2 * logit)]
+    unchanged = [0.2, 0.8]
+    assert json.loads(done.stdout) == [OF_BUNDLE, [platt, unchanged], [unchanged, sides], OF_BUNDLE]

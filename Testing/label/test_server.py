@@ -16,7 +16,7 @@ import pytest
 
 from casr_net import Segmenter
 from casr_net.files.images import read_angiogram
-from casr_net.uncertainty.platt import LogitCalibration
+from casr_net.inference.calibrated import WeightsCalibration
 
 from .conftest import APP, Server, png
 
@@ -87,8 +87,7 @@ def test_uncertainty_map_on_request(server: Server, tmp_path: Path) -> None:
     entropy, _ = read_nrrd(server.infer("grey", "image", result="uncertainty").body, tmp_path)
     probability, _ = read_nrrd(server.infer("grey", "image", result="probability").body, tmp_path)
     assert entropy.dtype == np.float32 and entropy.min() >= 0 and 0.5 < entropy.max() <= 1
-    fit = json.loads((APP / "calibration.json").read_text())["calibration"]["single"]
-    calibrated = LogitCalibration(fit["slope"], fit["intercept"])(probability)
+    calibrated = WeightsCalibration(APP.parent / "models" / "model.pt")(probability)
     unsure = (calibrated > 0.4) & (calibrated < 0.6)
     assert unsure.any() and entropy[unsure].min() > 0.95 and entropy[calibrated < 0.01].max() < 0.1
     assert ((probability >= 0.5) == (mask > 0)).mean() > 0.95

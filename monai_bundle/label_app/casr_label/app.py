@@ -56,8 +56,8 @@ class CASRLabelApp(MONAILabelApp):
         self.studies: str = studies
         self.bundle = str(Path(app_dir).resolve().parent)
         conf = conf or {}
-        platt = Path(app_dir) / "calibration.json"
-        self.state = StateFolder(Path(conf.get("state_dir") or default_state(studies)), platt)
+        weights = Path(self.bundle) / "models" / "model.pt"
+        self.state = StateFolder(Path(conf.get("state_dir") or default_state(studies)), weights)
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -81,7 +81,9 @@ class CASRLabelApp(MONAILabelApp):
         return PACSDatastore(archive, settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, self.state.folder / "images")
 
     def init_infers(self) -> dict[str, Any]:
-        self.task = CASRInferTask(self.bundle, self.conf, self.state.published, platt=lambda: self.state.platt)
+        self.task = CASRInferTask(
+            self.bundle, self.conf, self.state.published, calibrations=lambda: self.state.calibrations
+        )
         return {MODEL: self.task}
 
     def init_trainers(self) -> dict[str, Any]:

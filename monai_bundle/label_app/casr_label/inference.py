@@ -31,7 +31,7 @@ from casr_net.uncertainty.quality import soft_dice_confidence
 
 from .measuring import KEY, Findings, SharedSegmenter, checked_extras
 from .requests import RESULTS, checked_request, frame_choice
-from .state import PlattRecord
+from .state import Calibrations
 from .turns import OneByOne
 
 __all__ = ["CASRDropoutTask", "CASRInferTask", "FrameResult"]
@@ -74,7 +74,7 @@ class CASRInferTask(BundleInferTask):
         published: weights that are used as soon as they are there, in place of the bundle's; they are loaded anew when
             they change.
         dropout: probability of the decoder's dropout, see :class:`CASRDropoutTask`.
-        platt: gives the record of the weights in use.
+        calibrations: gives those of the weights in use.
 
     Attributes:
         alone: does the work on a frame, so that requests take turns frame by frame; work given to it has the task, its
@@ -87,13 +87,13 @@ class CASRInferTask(BundleInferTask):
         conf: dict[str, str],
         published: Path | None = None,
         dropout: float = 0.0,
-        platt: Callable[[], PlattRecord] = PlattRecord,
+        calibrations: Callable[[], Calibrations] = Calibrations,
     ) -> None:
         super().__init__(path, conf, add_post_restore=False, dropout=dropout, load_strict=True)
         # The choice of a file by its name in a request is not offered: the published weights are the ones to be used.
         self._config.pop("model_filename", None)
         self._config.update(OPTIONS)
-        self.platt = platt
+        self.calibrations = calibrations
         # MONAI Label takes the last of these files that is there.
         self.path: list[str] = [*self.path, *([str(published)] if published is not None else [])]
         self.alone = OneByOne()
@@ -124,13 +124,13 @@ class CASRInferTask(BundleInferTask):
             raise UsageError(f"result_extension is '.png', which holds one frame; {len(frames)} are asked for.")
         findings = Findings(source, extras, lambda refine: self.segmenter({**checked, "refine": refine}))
         frames = findings.frames() if extras.only_key_frames else frames
-        platt = self.platt().single
+        calibrated = self.calibrations().single
         pixels, scores, quality = [], [], []
         result = checked["result"]
         maps = Stack(path, frames, source.size, np.uint8 if result == "mask" else np.float32)
         for frame in frames:  # only what is asked for is kept: a long cine would fill the memory
             one = self.segment_frame(source, frame, checked)
-            sure = platt(one.probability)
+            sure = calibrated(one.probability)
             pixels.append(int(one.mask.sum()))
             scores.append(round(entropy_score(sure), 6))
             quality.append(round(soft_dice_confidence(sure, one.mask), 4))

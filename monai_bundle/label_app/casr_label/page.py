@@ -148,7 +148,11 @@ def infer(frame: Frame, image: Image = None, trial: Trial = None) -> dict[str, A
     place = bench.place(image, trial)
     with place.errors():
         levels, known = bench.proposals.make(place.folder, bench.open(place.path), frame)
-        return {"frame": frame, "uncertainty": bench.proposals.score(levels, bench.app.state.platt), "known": known}
+        return {
+            "frame": frame,
+            "uncertainty": bench.proposals.score(levels, bench.app.state.calibrations),
+            "known": known,
+        }
 
 
 @router.get("/probability")

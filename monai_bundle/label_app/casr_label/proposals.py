@@ -17,7 +17,7 @@ from casr_net.uncertainty.entropy import entropy_score
 
 from .inference import CASRInferTask
 from .requests import NotFoundError, checked_request
-from .state import PlattRecord
+from .state import Calibrations
 
 __all__ = ["LEVELS", "Proposals"]
 
@@ -90,9 +90,9 @@ class Proposals:
         parameters = self.task.refinement({"threshold": threshold, "refine": refined})
         return refine((levels.astype(np.float32) + 0.5) / LEVELS, parameters) > 0
 
-    def score(self, levels: np.ndarray, platt: PlattRecord) -> float:
+    def score(self, levels: np.ndarray, calibrations: Calibrations) -> float:
         """Uncertainty of a map in [0, 1], calibrated."""
-        return round(entropy_score(platt.single((levels.astype(np.float32) + 0.5) / LEVELS)), 6)
+        return round(entropy_score(calibrations.single((levels.astype(np.float32) + 0.5) / LEVELS)), 6)
 
     def _file(self, folder: Path, source: Angiogram, frame: int) -> Path:
         if not 0 <= frame < source.frames:

@@ -87,7 +87,7 @@ class TTAScoring(_Scoring):
     def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
         mean, vector = mirrored_mean(self.task, path, frame, options)
         self._embeddings.store(image_id, vector)
-        return entropy_score(self.task.platt().tta(mean))
+        return entropy_score(self.task.calibrations().tta(mean))
 
 
 def mirrored_mean(

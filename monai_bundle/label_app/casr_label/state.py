@@ -7,7 +7,8 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +16,51 @@ import numpy as np
 
 from casr_net.errors import UsageError
 from casr_net.files.atomic import write_atomically
+from casr_net.inference.calibrated import WeightsCalibration
 from casr_net.uncertainty.platt import LogitCalibration
+from casr_net.uncertainty.temperature import TwoTemperatures
 
-__all__ = ["Embeddings", "StateFolder"]
+__all__ = ["Calibrations", "Embeddings", "StateFolder"]
+
+KINDS = ("single", "tta")
 
 
 @dataclass(frozen=True)
-class PlattRecord:
-    """The calibrations of probabilities (Platt) of a version of the weights; where nothing is known, nothing changes.
+class Calibrations:
+    """The calibrations of probabilities of a version of the weights; where nothing is known, nothing changes.
 
     Attributes:
         single: of the probabilities of one run of the network.
         tta: of the mean over mirrored copies.
     """
 
-    single: LogitCalibration = field(default_factory=LogitCalibration)
-    tta: LogitCalibration = field(default_factory=LogitCalibration)
+    single: TwoTemperatures | LogitCalibration = field(default_factory=TwoTemperatures)
+    tta: TwoTemperatures | LogitCalibration = field(default_factory=TwoTemperatures)
 
     @staticmethod
-    def of_record(record: Mapping[str, Any]) -> PlattRecord:
-        """From what :meth:`record` gives."""
-        return PlattRecord(**{kind: LogitCalibration(**record[kind]) for kind in ("single", "tta") if kind in record})
+    def of_record(record: Mapping[str, Any]) -> Calibrations:
+        """From what :meth:`record` gives; versions of before 0.11 have a slope and an intercept."""
+        return Calibrations(
+            **{
+                kind: (LogitCalibration if "slope" in record[kind] else TwoTemperatures)(**record[kind])
+                for kind in KINDS
+                if kind in record
+            }
+        )
+
+    @staticmethod
+    def of_bundle(weights: Path) -> Calibrations:
+        """What the bundle knows of a file of weights.
+
+        Raises:
+            DataError: when its file is damaged.
+        """
+        fits = (WeightsCalibration(weights, tta=kind == "tta").fit for kind in KINDS)
+        return Calibrations(*(TwoTemperatures() if fit is None else fit for fit in fits))
 
     def record(self) -> dict[str, dict[str, float]]:
         """For a JSON file, rounded."""
-        return {
-            kind: {"slope": round(one.slope, 4), "intercept": round(one.intercept, 4)}
-            for kind, one in (("single", self.single), ("tta", self.tta))
-        }
+        return {kind: {name: round(value, 4) for name, value in asdict(getattr(self, kind)).items()} for kind in KINDS}
 
 
 class Embeddings:
@@ -78,12 +96,12 @@ class StateFolder:
 
     Args:
         folder: made when something is learned.
-        platt: file with the record of version 0, as ``experiments/calibration.py`` writes it.
+        weights: of version 0, whose calibrations the bundle has.
     """
 
-    def __init__(self, folder: Path, platt: Path | None = None) -> None:
+    def __init__(self, folder: Path, weights: Path | None = None) -> None:
         self.folder = folder
-        self._first = platt
+        self._weights = weights
         self.published = folder / "published.pt"
         self.versions = folder / "versions"
         self.run = folder / "run"
@@ -102,13 +120,23 @@ class StateFolder:
             return 0
 
     @property
-    def platt(self) -> PlattRecord:
-        """Of the version that is used."""
+    def calibrations(self) -> Calibrations:
+        """Of the version that is used.
+
+        Raises:
+            DataError: when the bundle's file is damaged.
+        """
         number = self.current
-        file = self._file(number).with_suffix(".json") if number else self._first
-        if file is None or not file.is_file():
-            return PlattRecord()
-        return PlattRecord.of_record(json.loads(file.read_text(encoding="utf-8")).get("calibration", {}))
+        if not number:
+            return self._first
+        file = self._file(number).with_suffix(".json")
+        if not file.is_file():
+            return Calibrations()
+        return Calibrations.of_record(json.loads(file.read_text(encoding="utf-8")).get("calibration", {}))
+
+    @cached_property
+    def _first(self) -> Calibrations:
+        return Calibrations() if self._weights is None else Calibrations.of_bundle(self._weights)
 
     def add(self, weights: Path, record: dict[str, Any]) -> int:
         """Keep weights as a new version; they are not used yet."""

@@ -19,13 +19,13 @@ from monailabel.tasks.train.bundle import BundleTrainTask
 from casr_net.errors import DataError, UsageError
 from casr_net.evaluation.metrics import dice
 from casr_net.files.atomic import write_atomically
-from casr_net.uncertainty.platt import fit_calibration
+from casr_net.uncertainty.temperature import fit_temperatures
 
 from .cases import PATIENTS, Case, final_cases, held_out, too_few
 from .inference import CASRInferTask
 from .requests import BusyError, checked_request
 from .scoring import mirrored_mean
-from .state import PlattRecord, StateFolder
+from .state import Calibrations, StateFolder
 
 __all__ = ["DEFAULTS", "CASRTrainTask"]
 
@@ -142,7 +142,7 @@ class CASRTrainTask(BundleTrainTask):
             "dice_before": round(before, 6), "dice_after": round(after, 6), "published": published,
             "base": self.state.current, "resumed": resumed, "train": [case.name for case in train],
             "held": [case.name for case in held], "left_out": skipped, "options": options,
-            "calibration": self._platt(task, held, device).record(),
+            "calibration": self._calibrations(task, held, device).record(),
         }  # fmt: skip
         number = self.state.add(weights, record)
         if published:
@@ -222,14 +222,14 @@ class CASRTrainTask(BundleTrainTask):
         options = checked_request({"device": device})
         return float(np.mean([dice(task.segment_frame(c.image, c.frame, options).mask, c.mask()) for c in cases]))
 
-    def _platt(self, task: CASRInferTask, cases: list[Case], device: str) -> PlattRecord:
+    def _calibrations(self, task: CASRInferTask, cases: list[Case], device: str) -> Calibrations:
         if len(cases) < CALIBRATION_CASES:
-            return self.state.platt
+            return self.state.calibrations
         options = {**checked_request({"device": device}), "refine": False}
         labels = [case.mask() for case in cases]
         single = [task.segment_frame(case.image, case.frame, options).probability for case in cases]
         tta = [mirrored_mean(task, case.image, case.frame, options)[0] for case in cases]
-        return PlattRecord(fit_calibration(single, labels), fit_calibration(tta, labels))
+        return Calibrations(fit_temperatures(single, labels), fit_temperatures(tta, labels))
 
 
 def _checked(request: Mapping[str, Any]) -> dict[str, Any]:
