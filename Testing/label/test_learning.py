@@ -189,7 +189,7 @@ print(json.dumps(found))
 
 @pytest.mark.skipif(not PYTHON.is_file(), reason=REASON)
 def test_calibrations_of_versions(tmp_path: Path) -> None:
-    """Of the bundle's weights those of the bundle; of versions what they are kept with, also that of before 0.11."""
+    """Of the bundle's weights those of the bundle; of versions what they are kept with, also that of before 0.10."""
     environment = {**os.environ, "PYTHONPATH": f"{APP}{os.pathsep}{APP.parent}"}
     command = [str(PYTHON), "-c", RECORDS, str(tmp_path), str(APP.parent / "models" / "model.pt")]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)

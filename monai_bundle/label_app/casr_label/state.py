@@ -39,7 +39,7 @@ class Calibrations:
 
     @staticmethod
     def of_record(record: Mapping[str, Any]) -> Calibrations:
-        """From what :meth:`record` gives; versions of before 0.11 have a slope and an intercept."""
+        """From what :meth:`record` gives; versions of before 0.10 have a slope and an intercept."""
         return Calibrations(
             **{
                 kind: (LogitCalibration if "slope" in record[kind] else TwoTemperatures)(**record[kind])
