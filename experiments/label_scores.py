@@ -5,7 +5,7 @@ PYTHONPATH=monai_bundle/label_app:monai_bundle .venv-label/bin/python experiment
     --output experiments/results/label_scores.json
 
 The weights must never have seen the fold. The app's own inference gives every image's probability (one run), the mean
-over four mirrored copies, and its three scores. Temperatures (casr_net.uncertainty.TwoTemperatures) are fitted as after
+over four mirrored copies, and its four scores. Temperatures (casr_net.uncertainty.TwoTemperatures) are fitted as after
 a fine-tuning; errors and scores are those of fits on the other half of the patient groups.
 """
 
@@ -34,6 +34,7 @@ from casr_net.network.weights import sha256
 from casr_net.training.cases import load_cases
 from casr_net.uncertainty.entropy import entropy_score
 from casr_net.uncertainty.platt import calibration_error
+from casr_net.uncertainty.quality import soft_dice_confidence
 from casr_net.uncertainty.temperature import fit_temperatures
 
 BUNDLE = Path(__file__).resolve().parents[1] / "monai_bundle"
@@ -57,7 +58,7 @@ def collect(cases: list[dict[str, Any]], weights: Path) -> list[dict[str, Any]]:
         found.append(
             {
                 **case, "truth": label, "single": result.probability, "tta": tta.astype(np.float32),
-                "dice": dice(result.mask, label),
+                "mask": result.mask, "dice": dice(result.mask, label),
                 "dropout": dropout.score("", path, 0, {**options, "refine": False}),
                 "disagreement": disagreement.score("", path, 0, options),
             }
@@ -117,9 +118,10 @@ def main() -> None:
     truths = [case["truth"] for case in cases]
     calibrations = Calibrations(*(fit_temperatures([c[kind] for c in cases], truths) for kind in kinds))
     for own, other in halves_of(cases):
-        fit = fit_temperatures([c["tta"] for c in other], [c["truth"] for c in other])
+        single, tta = (fit_temperatures([c[kind] for c in other], [c["truth"] for c in other]) for kind in kinds)
         for case in own:
-            case["entropy"] = entropy_score(fit(case["tta"]))
+            case["entropy"] = entropy_score(tta(case["tta"]))
+            case["quality"] = 1 - soft_dice_confidence(single(case["single"]), case["mask"])
 
     def correlation(kind: str, dataset: str) -> float | None:
         pairs = [(case[kind], case["dice"]) for case in cases if case["dataset"] == dataset]
@@ -136,7 +138,8 @@ def main() -> None:
         "calibration": calibrations.record(),
         "calibration_error": {kind: errors(cases, kind) for kind in kinds},
         "spearman_of_score_and_dice": {
-            score: {name: correlation(score, name) for name in sets} for score in ("entropy", "dropout", "disagreement")
+            score: {name: correlation(score, name) for name in sets}
+            for score in ("entropy", "dropout", "disagreement", "quality")
         },
         "machine": f"{platform.machine()}, {os.cpu_count()} hyperthreads",
     }  # fmt: skip

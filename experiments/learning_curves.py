@@ -85,7 +85,8 @@ def calibration_table(record: dict[str, Any]) -> str:
     sets = list(next(iter(record["spearman_of_score_and_dice"].values())))
     lines += ["", "| score | " + " | ".join(f"rank correlation with Dice, {name}" for name in sets) + " |"]
     lines.append("| --- |" + " --- |" * len(sets))
-    for score, label in (("entropy", "`tta`"), ("dropout", "`dropout`"), ("disagreement", "`disagreement`")):
+    for score in ("entropy", "dropout", "disagreement", "quality"):
+        label = "`tta`" if score == "entropy" else f"`{score}`"
         values = record["spearman_of_score_and_dice"][score]
         cells = ["constant" if values[name] is None else f"{values[name]:+.2f}" for name in sets]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")

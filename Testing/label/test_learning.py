@@ -48,7 +48,7 @@ def label_all(server: Server, studies: Path) -> None:
         assert server.label(path.stem, "x.png", png(segmenter(path).mask.astype(np.uint8) * 255)).status == 200
 
 
-@pytest.mark.parametrize("method", ["tta", "dropout", "disagreement"])
+@pytest.mark.parametrize("method", ["tta", "dropout", "disagreement", "quality"])
 def test_scores(start: Callable[..., Server], studies: Path, method: str) -> None:
     server = start(studies)
     assert server.post(f"/scoring/{method}?run_sync=true").json == {"executed": 4, "failed": {}}

@@ -38,9 +38,10 @@ def test_info(server: Server) -> None:
     assert info["labels"] == ["coronary artery"] and info["models"]["casr_net"]["labels"] == {"coronary artery": 1}
     assert info["models"]["casr_net"]["dimension"] == 2
     assert set(info["strategies"]) == {
-        "uncertain", "uncertain_dropout", "uncertain_disagreement", "diverse", "random", "first",
+        "uncertain", "uncertain_dropout", "uncertain_disagreement", "uncertain_quality", "diverse", "random", "first",
     }  # fmt: skip
-    assert set(info["scoring"]) == {"tta", "dropout", "disagreement"} and info["trainers"]["casr_net"]["version"] == 0
+    assert set(info["scoring"]) == {"tta", "dropout", "disagreement", "quality"}
+    assert info["trainers"]["casr_net"]["version"] == 0
 
 
 @pytest.mark.parametrize("image", ["grey", "color", "slice", "volume"])

@@ -29,7 +29,7 @@ from .inference import CASRDropoutTask, CASRInferTask
 from .measuring import BULKY
 from .pacs import PACSDatastore
 from .requests import checked_image, checked_tag
-from .scoring import DisagreementScoring, DropoutScoring, TTAScoring
+from .scoring import DisagreementScoring, DropoutScoring, QualityScoring, TTAScoring
 from .state import StateFolder
 from .strategies import MostUncertain, OnlyReadable, UncertainDiverse
 from .training import CASRTrainTask
@@ -95,6 +95,7 @@ class CASRLabelApp(MONAILabelApp):
             "uncertain": MostUncertain("casr_tta"),
             "uncertain_dropout": MostUncertain("casr_dropout"),
             "uncertain_disagreement": MostUncertain("casr_disagreement"),
+            "uncertain_quality": MostUncertain("casr_quality"),
             "diverse": UncertainDiverse("casr_tta", self.state.embeddings),
             "random": Random(),
             "first": First(),
@@ -107,6 +108,7 @@ class CASRLabelApp(MONAILabelApp):
             "tta": TTAScoring(self.task, self.state.embeddings),
             "dropout": DropoutScoring(dropout),
             "disagreement": DisagreementScoring(self.task),
+            "quality": QualityScoring(self.task),
         }
 
     def init_batch_infer(self) -> Callable[..., Any]:

@@ -16,12 +16,13 @@ from casr_net.errors import DataError
 from casr_net.evaluation.metrics import dice
 from casr_net.files.images import read_angiogram
 from casr_net.uncertainty.entropy import entropy_map, entropy_score
+from casr_net.uncertainty.quality import soft_dice_confidence
 
 from .inference import CASRInferTask, FrameResult
 from .requests import checked_request
 from .state import Embeddings
 
-__all__ = ["FLIPS", "DisagreementScoring", "DropoutScoring", "TTAScoring", "mirrored_mean"]
+__all__ = ["FLIPS", "DisagreementScoring", "DropoutScoring", "QualityScoring", "TTAScoring", "mirrored_mean"]
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +161,17 @@ class DisagreementScoring(_Scoring):
     def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
         result = self.task.segment_frame(path, frame, {**options, "refine": True})
         return 1.0 - dice(result.probability >= options["threshold"], result.mask)
+
+
+class QualityScoring(_Scoring):
+    """1 - the Dice coefficient that the calibrated probabilities promise the refined mask; 1 where that is empty."""
+
+    def __init__(self, task: CASRInferTask) -> None:
+        super().__init__("Dice coefficient that is missing from 1, as the probabilities promise", "casr_quality", task)
+
+    def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
+        result = self.task.segment_frame(path, frame, {**options, "refine": True})
+        return 1.0 - soft_dice_confidence(self.task.calibrations().single(result.probability), result.mask)
 
 
 def _pooled(output: Any) -> np.ndarray:

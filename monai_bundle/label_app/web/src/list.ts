@@ -74,6 +74,7 @@ export class ImageList {
     const select = get<HTMLSelectElement>("strategy");
     const names: Record<string, string> = {
       uncertain: "uncertainty", uncertain_dropout: "uncertainty (dropout)", uncertain_disagreement: "disagreement",
+      uncertain_quality: "promised Dice",
       diverse: "uncertainty and diversity", random: "chance", first: "order of names",
     };
     for (const key of Object.keys(info.strategies)) {
