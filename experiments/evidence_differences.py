@@ -70,6 +70,11 @@ def comparisons() -> list[Comparison]:
     found += [
         Comparison("baselines", f"light - {label}", run, "baseline-light", (0,)) for label, run in baselines.items()
     ]
+    found += [
+        Comparison("baselines", f"light from random weights - {label}", run, "baseline-scratch", (0,))
+        for label, run in baselines.items()
+        if run != "baseline-scratch"
+    ]
     recipe = {
         "Skeleton Recall in place of soft clDice": "recipe-skeleton", "deep supervision": "recipe-deep",
         "heavy augmentation": "recipe-heavy", "synthetic negatives": "recipe-negatives",
