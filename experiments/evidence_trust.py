@@ -53,6 +53,7 @@ def calibration_table(record: dict[str, Any]) -> list[str]:
 
 def quality_table(record: dict[str, Any]) -> list[str]:
     found = record["report"]["quality"]
+    within: dict[str, dict[str, float]] = found["spearman_within"]
     error = {
         name: f"{found[key]:.3f}"
         for name, key in (
@@ -68,11 +69,17 @@ def quality_table(record: dict[str, Any]) -> list[str]:
         f"confidence of what the network gives, {error['calibrated']} of that of the probabilities calibrated with two "
         "temperatures, which is `quality` in run.json).",
         "",
-        row("score", "Spearman with Dice", "area under risk and coverage"),
-        row(*["---"] * 3),
+        row(
+            "score",
+            "Spearman with Dice, all images",
+            *(f"within {name}" for name in within),
+            "area under risk and coverage",
+        ),
+        row(*["---"] * (3 + len(within))),
     ]
     for name, area in found["area_under_risk_coverage"].items():
-        lines.append(row(name, found["spearman"].get(name, "-"), f"{area:.4f}"))
+        ranks = (part.get(name, "-") for part in (found["spearman"], *within.values()))
+        lines.append(row(name, *ranks, f"{area:.4f}"))
     return lines
 
 

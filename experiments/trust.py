@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,6 +101,21 @@ def crossed(seen: dict[int, list[Seen]]) -> tuple[list[tuple[list[Seen], Fit]], 
     return [(own, fitted([i for other in parts if other is not own for i in other])) for own in parts], how
 
 
+def set_of(image: Seen) -> str:
+    return image.name.partition("/")[0]
+
+
+def ranked(scores: dict[str, list[float]], dices: list[float], chosen: Sequence[int]) -> dict[str, float | None]:
+    """Spearman's rank correlation of each score with Dice over the chosen images; None of fewer than two."""
+    if len(chosen) < 2:
+        return dict.fromkeys(scores)
+    truth = [dices[at] for at in chosen]
+    return {
+        name: round(float(spearmanr([values[at] for at in chosen], truth).statistic), 3)
+        for name, values in scores.items()
+    }
+
+
 def report(pairs: list[tuple[list[Seen], Fit]]) -> dict[str, Any]:
     """Errors of fits on images that took no part in them."""
     images = [image for own, _ in pairs for image in own]
@@ -133,7 +149,11 @@ def report(pairs: list[tuple[list[Seen], Fit]]) -> dict[str, Any]:
         ),
         "mean_absolute_error_of_calibrated": round(float(np.abs(np.array(calibrated) - dices).mean()), 4),
         "mean_absolute_error_of_the_mean": round(float(np.abs(np.mean(dices) - np.array(dices)).mean()), 4),
-        "spearman": {name: round(float(spearmanr(s, dices).statistic), 3) for name, s in scores.items()},
+        "spearman": ranked(scores, dices, range(len(images))),
+        "spearman_within": {
+            dataset: ranked(scores, dices, [at for at, image in enumerate(images) if set_of(image) == dataset])
+            for dataset in sorted({set_of(image) for image in images})
+        },
         "area_under_risk_coverage": {
             **{name: round(risk_coverage(s, dices)[2], 5) for name, s in scores.items()},
             "best possible": round(risk_coverage(dices, dices)[2], 5), "no score": round(1 - float(np.mean(dices)), 5),
