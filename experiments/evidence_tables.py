@@ -60,8 +60,8 @@ clDice and rate times 100), with 95 % intervals of the bootstrap over patient gr
 out 0."""
 START = """\
 8,480 crops of the own sets each. The first row's encoder begins with ImageNet weights, all others begin with random
-ones. **The light network's lead is that of its encoder's start**: from random weights it is behind BasicUNet and
-SegResNet at this budget."""
+ones. **The light network's lead is that of its encoder's start**: from random weights it is behind all three of MONAI's
+networks at this budget."""
 RIDGE = "Sato and Frangi filters: table of the README."
 CROSSED = """\
 Share of the stenoses of ARCADE's val split that the mask crosses: one connected component of the mask, inside the
