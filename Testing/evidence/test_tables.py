@@ -33,6 +33,18 @@ def test_evidence_is_that_of_the_results(experiments: Any) -> None:
     assert path.read_text(encoding="utf-8") == experiments("tables").filled(path, card, "evidence")
 
 
+def test_sentence_about_the_baselines_is_what_was_measured(experiments: Any) -> None:
+    """The lead is that of the start: intervals above 0 with it, below 0 without it, against each of MONAI's networks."""
+    path = ROOT / "experiments" / "results" / "evidence_differences.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["comparisons"]
+    for start, sign in (("light - MONAI", 1), ("light from random weights - MONAI", -1)):
+        differences = [one["sets"]["together"] for one in found if one["label"].startswith(start)]
+        assert len(differences) == 3
+        for metric in ("dice", "cldice"):
+            assert all(min(sign * one[metric]["low"], sign * one[metric]["high"]) > 0 for one in differences)
+    assert "behind all three" in experiments("evidence_tables").START
+
+
 def unit(name: str, fold: int, gain: float, datasets: tuple[str, ...] = ("ica_nj",)) -> dict[str, Any]:
     """A result as the plan's runs leave it, of 6 images of 3 patients a set; the gain differs by patient."""
     cases = []
