@@ -34,7 +34,7 @@ def test_evidence_is_that_of_the_results(experiments: Any) -> None:
 
 
 def test_sentence_about_the_baselines_is_what_was_measured(experiments: Any) -> None:
-    """The lead is that of the start: intervals above 0 with it, below 0 without it, against each of MONAI's networks."""
+    """The lead is that of the start: intervals above 0 with it, below 0 without, against all three others."""
     path = ROOT / "experiments" / "results" / "evidence_differences.json"
     found = json.loads(path.read_text(encoding="utf-8"))["comparisons"]
     for start, sign in (("light - MONAI", 1), ("light from random weights - MONAI", -1)):
