@@ -113,7 +113,7 @@ def test_what_is_there_is_not_fetched_again(segment, pacs: FakePACS, sources: li
     states = {file["path"].rpartition("/")[2]: file["state"] for file in record(output)["runs"][1]["files"]}
     assert states.pop(instance) == "done" and set(states.values()) == {"kept"}
     assert segment(f"{pacs.url}?Modality=XA", options=("--flat", "--overlay", "--no-refine"))[0] == 1
-    assert "it was made with other settings" in capsys.readouterr().err
+    assert "reconnect true, now false; remove_components true, now false); --overwrite" in capsys.readouterr().err
     assert downloads(pacs) == [instance]
 
 

@@ -84,7 +84,8 @@ def test_process_for_a_plan_starts_only_when_a_file_is_left(
 
     # Results that were made otherwise are refused, as ever, and no network is needed for that.
     code, started, _, errors = counted([*words, "--no-refine"])
-    assert (code, started) == (1, 0) and "it was made with other settings (run 1" in errors
+    assert (code, started) == (1, 0) and "it was made with other settings (run 1, " in errors
+    assert ": reconnect true, now false; remove_components true, now false); --overwrite replaces it." in errors
 
     cv2.imwrite(str(png.parent / "new.png"), cv2.imread(str(png))[::-1])
     assert counted(words)[:3] == (0, 1, False)

@@ -12,12 +12,15 @@ from ..errors import DataError
 from ..files.addresses import is_address, place_of
 from ..files.digest import sha256
 from ..files.names import as_text
+from .provenance import changed_settings
 from .runfile import RunFile
 
 __all__ = ["difference", "fingerprint", "unlisted"]
 
 SOURCE = ("format", "columns", "rows", "bytes", "modified", "sha256", "grey", "instance")
 """What a record keeps of an input, that holds for later runs as well."""
+
+NAMED = 3  # settings that a line names
 
 
 def difference(record: RunFile, results: Iterable[Path], path: str, run: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -27,7 +30,8 @@ def difference(record: RunFile, results: Iterable[Path], path: str, run: dict[st
         record: of the output folder.
         results: files in it.
         path: the input that they would be made from.
-        run: with ``config_sha256`` and ``weights_sha256``, as far as they are known; what is not known is alike.
+        run: with ``config_sha256`` and ``weights_sha256``, as far as they are known; what is not known is alike. With
+            the settings themselves as ``config``, the line says which of them differ.
 
     Returns:
         a line about the first that was made otherwise, or of which nobody knows how; empty if all are alike; and what
@@ -58,7 +62,7 @@ def _compare(record: RunFile, maker: Any, origin: Any, path: str, run: dict[str,
     others = [name for key, name in names.items() if key in run and past.get(key) != run[key]]
     if others:
         when = str(past.get("started", ""))[:16].replace("T", " ")
-        return f"with other {' and '.join(others)} (run {maker}, {when})", {}
+        return f"with other {' and '.join(others)} (run {maker}, {when}{_which(record, past, run)})", {}
     known = _file(past, origin)
     if is_address(path):
         # An instance never changes: another content has another UID (PS3.3 C.12.1.1.1). It is not fetched to look.
@@ -72,6 +76,13 @@ def _compare(record: RunFile, maker: Any, origin: Any, path: str, run: dict[str,
     if (not same_place and "sha256" not in known) or any(here[name] != known.get(name) for name in told_by):
         return f"from {'an earlier content of that file' if same_place else origin}", {}
     return "", {key: known[key] for key in SOURCE if key in known} | here
+
+
+def _which(record: RunFile, past: dict[str, Any], run: dict[str, Any]) -> str:
+    """The first settings that differ, where those of both runs are known."""
+    before, now = record.configs.get(str(past.get("config_sha256"))), run.get("config")
+    changes = [] if before is None or now is None else changed_settings(before, now)
+    return f": {'; '.join(changes[:NAMED])}{'; ...' if len(changes) > NAMED else ''}" if changes else ""
 
 
 def _file(run: dict[str, Any], path: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import __version__
 
-__all__ = ["describe", "package_versions", "settings_hash"]
+__all__ = ["changed_settings", "describe", "package_versions", "settings_hash"]
 
 PACKAGES = (
     "casr-net", "monai", "torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "pillow",
@@ -78,3 +78,44 @@ def _public_name(kind: type) -> str:
 def settings_hash(settings: Sequence[Any]) -> str:
     """SHA-256 of what :func:`describe` gave."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def changed_settings(before: Any, now: Any, name: str = "") -> list[str]:
+    """What differs between two values that :func:`describe` gave, a phrase each, such as ``threshold 0.5, now 0.4``.
+
+    Args:
+        before, now: as they stand in ``run.json``.
+        name: of the value that they are; what stands in it has a name of its own.
+
+    Returns:
+        the same difference once, however often it is found.
+    """
+    if before == now:
+        return []
+    if _same_component(before, now):
+        found = [phrase for key in before for phrase in changed_settings(before[key], now[key], key)]
+    elif _components(before) and _components(now) and len(before) == len(now):
+        found = [phrase for pair in zip(before, now, strict=True) for phrase in changed_settings(*pair, name)]
+    else:
+        found = [f"{name} {_short(before)}, now {_short(now)}".strip()]
+    return list(dict.fromkeys(found))
+
+
+def _same_component(before: Any, now: Any) -> bool:
+    """Whether both are settings of the same class, or both parts of such settings, with the same names."""
+    both = isinstance(before, dict) and isinstance(now, dict)
+    return both and before.keys() == now.keys() and before.get("class") == now.get("class")
+
+
+def _components(value: Any) -> bool:
+    """Whether it is a list of components, not of numbers or words."""
+    return isinstance(value, list) and any(isinstance(part, (dict, list)) for part in value)
+
+
+def _short(value: Any) -> str:
+    """A value as it stands in a configuration; a component by its class, several as so many steps."""
+    if isinstance(value, dict):
+        return str(value.get("class", "other values")).rpartition(".")[2]
+    if _components(value):
+        return f"{len(value)} step{'s' * (len(value) != 1)}"
+    return json.dumps(value)

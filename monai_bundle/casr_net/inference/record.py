@@ -138,7 +138,7 @@ class RunReport:
         Raises:
             DataError: when the file cannot be read.
         """
-        line, source = difference(self.record, results, path, self.run)
+        line, source = difference(self.record, results, path, self.run | {"config": self.config})
         self.files[path].source |= source
         return line
 
