@@ -63,6 +63,8 @@ def comparisons() -> list[Comparison]:
         "densenet121 - light, taught by it": ("light-taught", "densenet121"),
     }
     found += [Comparison("networks", label, *runs, (0,)) for label, runs in networks.items()]
+    more = "light, trained on with larger crops - before"
+    found.append(Comparison("networks", more, "baseline-light", "light-continued", (1, 2, 3, 4)))
     baselines = {
         "the same from random weights": "baseline-scratch", "MONAI BasicUNet": "baseline-basicunet",
         "MONAI SegResNet": "baseline-segresnet", "MONAI FlexibleUNet, EfficientNet-b0": "baseline-flexibleunet",
