@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -149,6 +152,18 @@ def test_missing_packages_name_the_extra(runtime: str, monkeypatch: pytest.Monke
         FrameInferer(runtime=runtime)
     with pytest.raises(UsageError, match=rf"casr-net\[{runtime}\]"):
         packages.runtime_package(runtime, packages.RUNTIMES[runtime][-1])
+
+
+def test_nobody_is_told_that_a_runtime_is_used(tmp_path: Path) -> None:
+    """Left alone, OpenVINO tells Google Analytics, and keeps an identifier in the user's home."""
+    needs("openvino")
+    code = (
+        "import sys; from casr_net.inference.runtimes.packages import runtime_package;"
+        "runtime_package('openvino', 'openvino').Core(); print(sys.modules['openvino_telemetry'])"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None" and not (tmp_path / "intel").exists()
 
 
 def test_command_refuses_what_cannot_compute_before_it_loads(png: Path, tmp_path: Path) -> None:

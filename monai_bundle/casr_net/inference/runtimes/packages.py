@@ -8,6 +8,7 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
+from typing import cast
 
 from ...errors import UsageError
 
@@ -26,6 +27,8 @@ RUNTIMES: dict[str, tuple[str, ...]] = {
 
 GPU_RUNTIMES = ("tensorrt",)
 """Those that need one of NVIDIA's GPUs. torch runs there too, the others on the CPU only."""
+
+TELEMETRY = "openvino_telemetry"
 
 VARIABLE = "CASR_RUNTIME"
 """Environment variable with the runtime that "auto" stands for, where it is set."""
@@ -102,6 +105,9 @@ def runtime_package(runtime: str, name: str) -> ModuleType:
         UsageError: when it is missing (naming the extra) or broken.
     """
     require_runtime(runtime)
+    # Imported, OpenVINO tells Google Analytics, through this package, that it is used, and writes an identifier into
+    # the user's home; without the package it takes a stand-in of its own. Nothing of ours calls a network unasked.
+    sys.modules.setdefault(TELEMETRY, cast(ModuleType, None))
     try:
         return importlib.import_module(name)
     except Exception as error:  # a wheel of another system raises ImportError, OSError or whatever it likes
