@@ -168,6 +168,29 @@ def test_weights_that_are_a_folder(tmp_path: Path) -> None:
         load_weights(None, tmp_path)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("config", ["inference", "train", "multi_gpu_train"])
+def test_switches_of_monai_run_are_no_text(bundle: Path, config: str) -> None:
+    """``--overwrite false`` arrives as the text "false", which Python takes for true."""
+    parser = ConfigParser()
+    parser.read_config([str(bundle / "configs" / f"{name}.json") for name in dict.fromkeys(("train", config))])
+    if config == "inference":
+        parser.read_config(str(bundle / "configs" / "inference.json"))
+    (place,) = (
+        f"initialize#{number}"
+        for number, step in enumerate(parser["initialize"])
+        if isinstance(step, dict) and step["_target_"].endswith("check_switches")
+    )
+    named = {key for key in parser[place] if key != "_target_"}
+    assert named == {key for key, value in parser.get().items() if isinstance(value, bool) and key != "overlay"}
+    parser.get_parsed_content(place)
+    for key in named:
+        parser[key] = "false"
+        with pytest.raises(Exception, match="check_switches") as caught:
+            parser.get_parsed_content(place)
+        assert f"{key} is 'false'; expected true or false, which" in str(caught.value.__cause__)
+        parser[key] = True
+
+
 @pytest.mark.parametrize(
     ("key", "value", "text"),
     [("threshold", 5, "threshold is 5; it must be"), ("threshold", "high", "threshold is 'high'; it must be a number")],

@@ -33,6 +33,25 @@ def test_folds(table: Path) -> None:
     assert {c["name"] for c in train} | {c["name"] for c in held_out} == {c["name"] for c in everything}
     assert {c["fold"] for c in held_out} == {0}
     assert 0 not in {c["fold"] for c in train}
+    assert load_cases(table, exclude_folds=[-1]) == everything
+
+
+def test_a_training_on_all_folds_validates_on_the_lowest(table: Path) -> None:
+    """Whatever the numbers that the user's folds have."""
+    text = (table / "cases.csv").read_text()
+    for folds in (range(5), range(1, 6)):
+        renamed = [line.rpartition(",") for line in text.splitlines()[1:]]
+        lines = ["dataset,file,fold", *(f"{name},{folds[int(fold)]}" for name, _, fold in renamed)]
+        (table / "cases.csv").write_text("\n".join(lines))
+        kept = load_cases(table, only_folds=[-1])
+        assert {case["fold"] for case in kept} == {folds[0]} and len(kept) == 5
+
+
+def test_a_table_of_a_spreadsheet(table: Path) -> None:
+    """ "CSV UTF-8" begins with a mark."""
+    everything = load_cases(table)
+    (table / "cases.csv").write_text((table / "cases.csv").read_text(), encoding="utf-8-sig")
+    assert load_cases(table) == everything
     assert len(load_cases(table, exclude_folds=[-1])) == 20
     assert everything[0]["label"] == str(table / "big" / "masks" / "b0.png")
 

@@ -16,6 +16,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "run": ["run_inference", "wanted_items"],
         "saving": ["FrameSaver"],
         "segmenter": ["Segmentation", "Segmenter"],
-        "settings": ["SETTINGS", "check_keys", "check_settings"],
+        "settings": ["SETTINGS", "check_keys", "check_settings", "check_switches"],
     },
 )

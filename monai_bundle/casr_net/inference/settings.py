@@ -14,7 +14,7 @@ from ..files.frames import MAX_FRAMES, MAX_SIDE, MIN_SIDE
 from ..files.names import OVERLAYS
 from .runtimes.packages import PRECISIONS, RUNTIMES
 
-__all__ = ["SETTINGS", "check_keys", "check_settings", "check_shape"]
+__all__ = ["SETTINGS", "check_keys", "check_settings", "check_shape", "check_switches"]
 
 Test = Callable[[Any], bool]
 
@@ -100,6 +100,24 @@ def check_settings(values: Mapping[str, Any], source: str) -> None:
             test, expected = SETTINGS[name]
             if not test(value):
                 raise UsageError(f"{source}: {name} is {shown(value)}; expected {expected}.")
+
+
+def check_switches(**values: Any) -> None:
+    """Refuse what is neither true nor false: Python takes the text "false", which ``python -m monai.bundle run`` makes
+    of ``--overwrite false``, for true.
+
+    Args:
+        values: of the switches of a configuration, by their keys.
+
+    Raises:
+        UsageError: naming key and value.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise UsageError(
+                f"configuration: {name} is {shown(value)}; expected true or false, which the command line of "
+                "monai.bundle takes as True and False."
+            )
 
 
 def check_keys(overlay: Mapping[str, Any], known: Mapping[str, Any], source: str, base: str) -> None:

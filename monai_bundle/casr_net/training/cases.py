@@ -14,6 +14,7 @@ from ..network.weights import sha256
 
 __all__ = ["balanced_weights", "cases_digest", "join_cases", "load_cases", "load_split", "split_rows"]
 
+ENCODING = "utf-8-sig"  # with or without the mark that spreadsheets write at the beginning
 COLUMNS = ("dataset", "file", "fold")
 SPLIT_COLUMNS = ("file", "split", "labelled")
 
@@ -33,7 +34,8 @@ def load_cases(
     Args:
         dataset_dir: folder of ``cases.csv``.
         exclude_folds: folds to leave out (the validation fold, for training); a negative number leaves out none.
-        only_folds: folds to keep; None keeps all.
+        only_folds: folds to keep; None keeps all. A negative number stands for the lowest fold that there is:
+            a training on all folds (``--fold -1``) validates on it.
         limit: keep only so many cases, evenly spread.
 
     Returns:
@@ -46,8 +48,10 @@ def load_cases(
     table = Path(dataset_dir) / "cases.csv"
     if not table.is_file():
         raise DataError(f"{table}: no such file; training needs a list of cases.")
+    first_only = only_folds is not None and any(fold < 0 for fold in only_folds)
+    kept = None if only_folds is None or first_only else set(only_folds)
     cases = []
-    with open(table, newline="", encoding="utf-8") as stream:
+    with open(table, newline="", encoding=ENCODING) as stream:
         reader = csv.DictReader(stream)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
         if missing:
@@ -57,7 +61,7 @@ def load_cases(
                 fold = int(row["fold"])
             except (TypeError, ValueError) as error:
                 raise DataError(f"{table}, line {line}: fold is {row['fold']!r}, not a whole number.") from error
-            if fold in exclude_folds or (only_folds is not None and fold not in only_folds):
+            if fold in exclude_folds or (kept is not None and fold not in kept):
                 continue
             folder = table.parent / row["dataset"]
             case: dict[str, Any] = {
@@ -71,6 +75,9 @@ def load_cases(
                 if not Path(case[key]).is_file():
                     raise DataError(f"{table}, line {line}: {case[key]} does not exist.")
             cases.append(case)
+    if first_only:
+        first = min((case["fold"] for case in cases), default=0)
+        cases = [case for case in cases if case["fold"] == first]
     if not cases:
         raise UsageError(f"{table}: no case left (excluded folds {list(exclude_folds)}, kept folds {only_folds}).")
     if limit is not None and limit < len(cases):
@@ -88,7 +95,7 @@ def split_rows(folder: str | Path, split: str) -> list[dict[str, str]]:
     """
     table = Path(folder) / "cases.csv"
     try:
-        with open(table, newline="", encoding="utf-8") as stream:
+        with open(table, newline="", encoding=ENCODING) as stream:
             reader = csv.DictReader(stream)
             missing = [name for name in SPLIT_COLUMNS if name not in (reader.fieldnames or [])]
             if missing:
