@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.data import MetaTensor
+from monai.transforms import Compose
 
 from casr_net.preprocessing.field import field_of_view, fill_outside
 from casr_net.preprocessing.filters import ben_graham, clahe
+from casr_net.preprocessing.load import LoadAngiogramd, LoadMaskd
 from casr_net.preprocessing.transforms import (
     BenGrahamd,
     CLAHEd,
@@ -32,6 +37,21 @@ def framed(size: int = 120, rim: int = 15, dark: float = 0.02, noise: float = 0.
 
 
 # -- each transform by itself
+
+
+@pytest.mark.parametrize("size", [(30, 40), (40, 50)])
+def test_a_mask_has_the_size_of_its_image(size: tuple[int, int], tmp_path: Path) -> None:
+    """Resized to the same longest side, both would fit the network, and what is learned would be shifted."""
+    cv2.imwrite(str(tmp_path / "image.png"), np.random.default_rng(0).integers(0, 255, (50, 40)).astype(np.uint8))
+    data = {"image": str(tmp_path / "image.png"), "label": str(tmp_path / "mask.png")}
+    load = Compose([LoadAngiogramd("image"), LoadMaskd(["label", "unknown"], allow_missing_keys=True)])
+    cv2.imwrite(str(tmp_path / "mask.png"), np.zeros((50, 40), np.uint8))
+    assert load(data)["label"].shape == (1, 40, 50)
+    cv2.imwrite(str(tmp_path / "mask.png"), np.zeros(size, np.uint8))
+    with pytest.raises(RuntimeError) as caught:
+        load(data)
+    cause = str(caught.value.__cause__)
+    assert f"mask.png: the mask has {size[1]} x {size[0]} pixels; its image has 40 x 50." in cause
 
 
 def test_clahe_raises_local_contrast() -> None:

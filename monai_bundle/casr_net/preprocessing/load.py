@@ -75,14 +75,22 @@ class LoadMaskd(MapTransform):
         keys: paths.
         frame_key: entry of the data dictionary with the frame's index from 0; frame 0 when absent. A file of one mask
             gives that one.
+        image_key: entry with the image, loaded before, whose size the masks must have; not looked at when absent.
 
     Raises:
-        DataError: as :func:`casr_net.files.read_mask`, or when there is no such frame.
+        DataError: as :func:`casr_net.files.read_mask`, when there is no such frame, or when it has another size than
+            the image: resized to the same longest side, it would still be cut and learned from, shifted.
     """
 
-    def __init__(self, keys: KeysCollection, frame_key: str = "frame", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        frame_key: str = "frame",
+        allow_missing_keys: bool = False,
+        image_key: str = "image",
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.frame_key = frame_key
+        self.frame_key, self.image_key = frame_key, image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
@@ -93,5 +101,9 @@ class LoadMaskd(MapTransform):
                 if not 0 <= frame < masks.frames:
                     raise DataError(f"{path}: there is no mask {frame}; it has {masks.frames}, counted from 0.")
                 mask = masks.frame(frame).astype(np.float32)
+            image = result.get(self.image_key)
+            if isinstance(image, torch.Tensor) and image.shape[1:] != mask.shape:
+                sizes = [f"{size[0]} x {size[1]}" for size in (mask.shape, image.shape[1:])]
+                raise DataError(f"{path}: the mask has {sizes[0]} pixels; its image has {sizes[1]}.")
             result[key] = image_tensor(mask, np.eye(4), str(path))
         return result
