@@ -177,6 +177,12 @@ def test_results_are_kept_unless_made_otherwise(
     assert "not measured" in (output / "index.html").read_text(encoding="utf-8")
     code, _ = analyze(image, options=(*options, "--mm-per-pixel", 0.3, "--overwrite"))
     assert code == 0 and contents(output)["scale"]["row_mm"] == 0.3
+    corrected = cv2.imread(str(made / "mask.png"), cv2.IMREAD_GRAYSCALE)
+    corrected[:96] = 0
+    cv2.imwrite(str(made / "corrected.png"), corrected)
+    measured = place.read_bytes()
+    assert analyze(image, options=("--mask", made / "corrected.png"))[0] == 1 and place.read_bytes() == measured
+    assert "was made with other settings; --overwrite replaces it" in capsys.readouterr().err
     place.write_text("{")
     assert analyze(image, options=options)[0] == 1
     assert "is damaged; --overwrite replaces it" in capsys.readouterr().err

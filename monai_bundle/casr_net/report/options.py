@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,8 @@ class Options:
             raise UsageError(f"The frame is {self.frame}; frames count from 0 here, as in names of files.")
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Ready for JSON; of the mask, whether there is one, and a digest of its pixels."""
+        own = {} if self.mask is None else {"mask_sha256": _digest(self.mask)}
         return {
             "frame": self.frame,
             "ends": None if self.ends is None else [list(map(float, end)) for end in self.ends],
@@ -72,4 +74,11 @@ class Options:
             "window": None if self.window is None else list(map(float, self.window)),
             "doubt": self.doubt,
             "own_mask": self.mask is not None,
+            **own,
         }
+
+
+def _digest(mask: np.ndarray) -> str:
+    """SHA-256 of size and pixels, whatever the file that they came from."""
+    pixels = np.ascontiguousarray(mask, bool)
+    return hashlib.sha256(f"{pixels.shape}".encode() + np.packbits(pixels).tobytes()).hexdigest()
