@@ -233,6 +233,25 @@ def test_help_answers_without_importing_torch() -> None:
     assert "segment" in done.stdout
 
 
+@pytest.mark.parametrize("command", ["segment", "analyze", "info"])
+@pytest.mark.parametrize("beside", [False, True])
+def test_an_empty_path_is_not_the_current_folder(
+    command: str, beside: bool, png: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """``casr segment "$UNSET" -o out`` must not take what lies in the current folder."""
+    monkeypatch.chdir(png.parent)
+    output = [] if command == "info" else ["-o", str(tmp_path / "out")]
+    assert main([command, "", *([str(png)] if beside else []), *output]) == 2
+    assert "an input is empty; the current folder is '.'." in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() or files(tmp_path / "out") == []
+
+
+def test_an_empty_output_is_not_the_current_folder(png: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["segment", str(png), "-o", ""])
+    assert error.value.code == 2 and "is empty; the current folder is '.'" in capsys.readouterr().err
+
+
 def test_usage_errors_exit_with_two(capsys) -> None:
     with pytest.raises(SystemExit) as error:
         main(["segment"])

@@ -33,9 +33,15 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
 
+def _folder(value: str) -> str:
+    if not value:
+        raise argparse.ArgumentTypeError("is empty; the current folder is '.'")
+    return value
+
+
 def add_output(parser: argparse.ArgumentParser, help: str) -> None:
     """Declare ``--output``."""
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help=help)
+    parser.add_argument("-o", "--output", required=True, type=_folder, metavar="DIR", help=help)
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

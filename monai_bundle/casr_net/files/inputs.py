@@ -13,7 +13,7 @@ from ..errors import CASRError, DataError, UsageError, shown
 from .addresses import check_scheme, is_address
 from .images import read_angiogram
 from .kinds import is_image
-from .lists import is_list, name_in_list, read_list
+from .lists import check_given, is_list, name_in_list, read_list
 from .names import DICOM, RASTER, VOLUME, is_result, plain_stem, suffix
 
 __all__ = ["Inputs", "find_inputs", "no_image"]
@@ -90,9 +90,10 @@ def find_inputs(
         token_file: holds what DICOMweb servers are to be shown.
 
     Raises:
-        UsageError: for an address that cannot be a search, or where DICOMweb's package is missing.
+        UsageError: for an address that cannot be a search, or where DICOMweb's package is missing; for an empty path.
     """
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    check_given(given)
     inputs = Inputs(given=[str(path) for path in given], window=None if window is None else (window[0], window[1]))
     names: dict[str, _Found] = {}
     for path, listed in _named(given, inputs):

@@ -12,7 +12,7 @@ from .addresses import is_address
 from .kinds import kind_of
 from .names import plain_stem
 
-__all__ = ["LIST", "is_list", "name_in_list", "named_inputs", "names_addresses", "read_list"]
+__all__ = ["LIST", "check_given", "is_list", "name_in_list", "named_inputs", "names_addresses", "read_list"]
 
 LIST = ".txt"
 """Ending of a list."""
@@ -58,8 +58,23 @@ def read_list(path: str | Path) -> list[str]:
     return named
 
 
+def check_given(given: Sequence[str | Path]) -> None:
+    """Refuse an empty path, which a shell makes of a variable that is not set: it does not mean the current folder.
+
+    Raises:
+        UsageError: for it.
+    """
+    if "" in given:
+        raise UsageError("an input is empty; the current folder is '.'.")
+
+
 def named_inputs(given: Sequence[str]) -> list[str]:
-    """The inputs, in place of a list what it names; one that cannot be used stays, to be told when its turn comes."""
+    """The inputs, in place of a list what it names; one that cannot be used stays, to be told when its turn comes.
+
+    Raises:
+        UsageError: for an empty path.
+    """
+    check_given(given)
     named: list[str] = []
     for path in given:
         try:
