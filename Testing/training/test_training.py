@@ -16,6 +16,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
+from monai.optimizers import WarmupCosineSchedule
 
 from casr_net import Segmenter
 from casr_net.errors import WeightsError
@@ -229,6 +230,39 @@ def line(value: float) -> torch.nn.Linear:
 def weight(path: Path) -> float:
     content = state(path)
     return float(content.get("model", content)["weight"])
+
+
+def rates(path: Path, epochs: int, start: float = 1e-3) -> list[float]:
+    """Learning rates of the steps of a run of one step an epoch, which goes on where a checkpoint lies."""
+    network = line(1)
+    optimizer = torch.optim.SGD(network.parameters(), lr=start)
+    scheduler = WarmupCosineSchedule(optimizer, warmup_steps=0, t_total=epochs, cycles=0.5)
+    found: list[float] = []
+
+    def step(*_: Any) -> None:
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+
+    trainer = Engine(step)
+    objects = {"model": network, "optimizer": optimizer, "lr_scheduler": scheduler}
+    Checkpoint(path, objects).attach(trainer)
+    trainer.run([0], max_epochs=epochs)
+    return found
+
+
+def test_a_run_of_more_epochs_stretches_its_schedule(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The cosine of the first two epochs, begun a second time, would rise to the highest rate at the end."""
+    straight = rates(tmp_path / "straight.ckpt", 4)
+    first = rates(tmp_path / "last.ckpt", 2)
+    assert len(first) == 2 and first[0] == straight[0]
+    rest = rates(tmp_path / "last.ckpt", 4)
+    assert len(rest) == 2 and rest[1] == pytest.approx(straight[3]) and rest[1] < straight[2]
+    assert "goes on with another schedule (t_total 2, now 4)" in caplog.text
+    caplog.clear()
+    assert rates(tmp_path / "straight.ckpt", 4) == [] and "schedule" not in caplog.text
+    rates(tmp_path / "straight.ckpt", 5, 1e-4)
+    assert "base_lrs [0.001], now [0.0001]" in caplog.text
 
 
 def test_run_from_other_weights_starts_anew_and_keeps_the_files(

@@ -23,6 +23,9 @@ __all__ = ["Checkpoint", "ModelSelection"]
 
 logger = logging.getLogger(__name__)
 
+SCHEDULE = ("t_total", "warmup_steps", "cycles", "base_lrs")
+"""Of a scheduler's state, what the options of a run say; the rest says how far it is."""
+
 
 def _write(state: Mapping[str, Any], path: Path) -> None:
     """Write a state dict under a temporary name and rename it, so that a kill leaves the old file or the new one.
@@ -181,7 +184,7 @@ class Checkpoint:
             return
         try:
             for name, item in self.objects.items():
-                item.load_state_dict(state[name])
+                item.load_state_dict(self._planned(item, state[name]) if name == "lr_scheduler" else state[name])
             scaler: Any = getattr(engine, "scaler", None)
             if scaler is not None and "scaler" in state:
                 scaler.load_state_dict(state["scaler"])
@@ -196,6 +199,15 @@ class Checkpoint:
         logger.info("Resumed from %s after epoch %d.", self.path, engine.state.epoch)
         if exhausted or engine.state.epoch >= (engine.state.max_epochs or 0):
             logger.warning("%s: this run had ended; nothing is left to do.", self.path)
+
+    def _planned(self, scheduler: Any, state: dict[str, Any]) -> dict[str, Any]:
+        """The state of a scheduler, with the schedule as it is wanted now: a run that is given more epochs stretches
+        it, and does not begin a second cycle with a rising rate."""
+        wanted = {key: value for key, value in scheduler.state_dict().items() if key in SCHEDULE and key in state}
+        changed = [f"{key} {state[key]}, now {value}" for key, value in wanted.items() if value != state[key]]
+        if changed:
+            logger.warning("%s: goes on with another schedule (%s).", self.path, "; ".join(changed))
+        return {**state, **wanted}
 
     def publish(self, engine: Engine) -> None:
         """Write the network's weights, and keep those of others that are there."""
