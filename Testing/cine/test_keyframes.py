@@ -150,6 +150,17 @@ def test_end_diastole_counts_only_where_the_tree_is_filled() -> None:
     assert found[0].kind == "best opacified" and found[0].frame == 16
 
 
+@pytest.mark.parametrize("left", [0.0, 0.4])
+def test_a_dropped_frame_is_no_key_frame(left: float) -> None:
+    """Its opacity, smoothed over its neighbours, is theirs."""
+    for told, best, instead in (({}, 16, {15, 17, 8}), ({"RWavePointer": [11.0, 17.0]}, 16, {10, 15, 17})):
+        assert key_frames(curve(), told, 1)[0].frame == best
+        dropped = curve().length.copy()
+        dropped[best] *= left
+        found = [key.frame for key in key_frames(replace(curve(), length=dropped), told, 3)]
+        assert best not in found and found[0] in instead
+
+
 def test_fewer_key_frames_than_asked_for() -> None:
     short = replace(
         curve(count=1), opacity=np.ones(1), phases=("during",), spread=np.array([np.nan]), motion=np.array([np.nan])

@@ -261,9 +261,9 @@ def test_what_does_not_fit_the_image(
 def test_masks_that_do_not_fit(
     analyze: Callable[..., tuple[int, Path]], made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, mask in (("empty", np.zeros((192, 192))), ("small", np.eye(96)), ("full", np.ones((192, 192)))):
+    for name, mask in (("empty", np.zeros((192, 192))), ("small", np.eye(96)), ("inverted", 1 - np.eye(192))):
         cv2.imwrite(str(tmp_path / f"{name}.png"), mask.astype(np.uint8) * 255)
-    for name, words in (("empty", "no vessel was found"), ("small", "the mask has 96 x 96"), ("full", "whole image")):
+    for name, words in (("empty", "no vessel was found"), ("small", "the mask has 96 x 96"), ("inverted", "99 % of the image")):
         code, _ = analyze(made / "Quorble_Jane.png", options=("--mask", tmp_path / f"{name}.png"))
         assert code == 1 and words in capsys.readouterr().err, name
     code, _ = analyze(made / "Quorble_Jane.png", made / "Quorble_Jane.dcm", options=masked(made))

@@ -280,6 +280,25 @@ def test_enhanced_xa_has_rescale_and_window_by_frame(tmp_path: Path) -> None:
     assert np.allclose(grey_of(path, 1), ramp(899.5, 1099.5, STORED * 2.0), atol=1e-6)
 
 
+@pytest.mark.parametrize("slopes", [(1.0, 0.1), (1.0, 0.5, 0.25)])
+def test_enhanced_xa_has_one_range_after_each_frames_own_rescale(tmp_path: Path, slopes: tuple[float, ...]) -> None:
+    """The same picture, stored with other slopes, is shown alike."""
+    groups = [
+        item(
+            PixelValueTransformationSequence=Sequence([item(RescaleSlope=slope, RescaleIntercept=0, RescaleType="US")])
+        )
+        for slope in slopes
+    ]
+    path = xa(
+        tmp_path / "a.dcm", np.stack([(STORED / slope).round().astype(np.uint16) for slope in slopes]),
+        SOPClassUID=ENHANCED_XA, SharedFunctionalGroupsSequence=Sequence([Dataset()]),
+        PerFrameFunctionalGroupsSequence=Sequence(groups),
+    )  # fmt: skip
+    low, high = np.percentile(STORED, (0.1, 99.9))
+    for frame in range(len(slopes)):
+        assert np.allclose(grey_of(path, frame), ramp(low, high), atol=2e-3)
+
+
 def test_shared_groups_count_where_frames_have_none(tmp_path: Path) -> None:
     shared = item(FrameVOILUTSequence=Sequence([item(WindowCenter=500, WindowWidth=201)]))
     path = xa(

@@ -56,7 +56,7 @@ class Angiogram:
         self.warnings = opened.warnings  # the reader may add to it when it decodes a frame
         self._opened, self._wanted = opened, window
         self._kept: dict[int, np.ndarray] = {}
-        self._sampled: list[np.ndarray] | None = None
+        self._sampled: list[tuple[np.ndarray, Display]] | None = None
         # Overlay and attenuation ask again, when the next frames have been decoded.
         self._recent: OrderedDict[int, np.ndarray] = OrderedDict()
         self._rules: dict[Display, GreyRule] = {}
@@ -172,19 +172,22 @@ class Angiogram:
         Raises:
             DataError: as :meth:`grey`.
         """
-        opened = self._opened
-        display = opened.display(frame) if opened.display else Display(bits=opened.bits, inverted=opened.inverted)
+        display = self._display(frame)
         with self._lock:
             if display not in self._rules:
                 self._sample()
                 rule, said = choose_rule(display, self._sample, self._wanted)
                 self._rules[display] = rule
                 self.warnings += [line for line in said if line not in self.warnings]
-                self._sampled = None if opened.display is None else self._sampled
+                self._sampled = None if self._opened.display is None else self._sampled
             return self._rules[display]
 
-    def _sample(self) -> list[np.ndarray]:
-        """Stored values of a few frames, spread over the file, that can be decoded."""
+    def _display(self, frame: int) -> Display:
+        opened = self._opened
+        return opened.display(frame) if opened.display else Display(bits=opened.bits, inverted=opened.inverted)
+
+    def _sample(self) -> list[tuple[np.ndarray, Display]]:
+        """Stored values of a few frames, spread over the file, that can be decoded, each with its own display."""
         if self._sampled is None:
             failure: DataError | None = None
             for index in sorted({*np.linspace(0, self.frames - 1, SAMPLED).round().astype(int).tolist()}):
@@ -194,8 +197,8 @@ class Angiogram:
                     failure = error
             if not self._kept and failure is not None:
                 raise failure
-            self._sampled = list(self._kept.values())
-            grey = [luminance(stored) for stored in self._sampled]
+            self._sampled = [(stored, self._display(index)) for index, stored in self._kept.items()]
+            grey = [luminance(stored) for stored in self._kept.values()]
             lowest, highest = min(part.min() for part in grey), max(part.max() for part in grey)
             if lowest == highest:
                 raise DataError(f"{self.path}: constant image, every pixel is {lowest:g}.")

@@ -143,13 +143,16 @@ def _near(bulk: np.ndarray, values: np.ndarray | np.generic) -> Any:
 
 
 def choose_rule(
-    display: Display, sample: Callable[[], Sequence[np.ndarray]], wanted: tuple[float, float] | None = None
+    display: Display,
+    sample: Callable[[], Sequence[tuple[np.ndarray, Display]]],
+    wanted: tuple[float, float] | None = None,
 ) -> tuple[GreyRule, list[str]]:
     """The rule of a file, for all its frames with this display.
 
     Args:
         display: what the file states.
-        sample: gives stored values (samples, X, Y) of a few frames; called only when pixels are needed to choose.
+        sample: gives stored values (samples, X, Y) of a few frames, each with what the file states for it: frames of an
+            enhanced object may have a rescale of their own. Called only when pixels are needed to choose.
         wanted: centre and width (LINEAR) of the user's window; it is taken whatever it clips.
 
     Returns:
@@ -166,7 +169,7 @@ def choose_rule(
     warnings: list[str] = []
     values: np.ndarray | None = None
     for transfer, name in display.choices:
-        values = _sampled(display, sample()) if values is None else values
+        values = _sampled(sample()) if values is None else values
         clipped = float(transfer.clips(values).mean())
         if clipped >= USELESS:
             warnings.append(f"{name} clips {100 * clipped:.1f} % of the pixels and is not used.")
@@ -177,19 +180,25 @@ def choose_rule(
         warnings.append(f"{name} shows the pixels in {100 * share:.1f} % of the grey range and is not used.")
     if 0 < display.bits <= 8:
         return GreyRule(display, Ramp(0.0, float(2**display.bits - 1)), f"full range of {display.bits} bits"), warnings
-    values = _sampled(display, sample()) if values is None else values
+    values = _sampled(sample()) if values is None else values
     return GreyRule(display, Ramp(*percentile_range(values)), "percentiles"), warnings
 
 
-def _sampled(display: Display, frames: Sequence[np.ndarray]) -> np.ndarray:
-    """Values after the Modality LUT, of pixels that are no padding; of all if there are no others."""
-    step = max(1, sum(frame[0].size for frame in frames) // _SAMPLE)
-    stored = [luminance(frame).reshape(-1)[::step] for frame in frames]
-    if display.padding is not None:
-        low, high = display.padding
-        kept = [part[(part < low) | (part > high)] for part in stored]
-        stored = kept if any(part.size for part in kept) else stored
-    return np.concatenate([display.modality(part) for part in stored])
+def _sampled(frames: Sequence[tuple[np.ndarray, Display]]) -> np.ndarray:
+    """Values after each frame's own Modality LUT, of pixels that are no padding; of all if there are no others."""
+    step = max(1, sum(frame[0].size for frame, _ in frames) // _SAMPLE)
+    stored = [luminance(frame).reshape(-1)[::step] for frame, _ in frames]
+    displays = [display for _, display in frames]
+    kept = [_unpadded(part, display) for part, display in zip(stored, displays, strict=True)]
+    used = kept if any(part.size for part in kept) else stored
+    return np.concatenate([display.modality(part) for part, display in zip(used, displays, strict=True)])
+
+
+def _unpadded(stored: np.ndarray, display: Display) -> np.ndarray:
+    if display.padding is None:
+        return stored
+    low, high = display.padding
+    return stored[(stored < low) | (stored > high)]
 
 
 @dataclass(frozen=True)
