@@ -263,7 +263,11 @@ def test_masks_that_do_not_fit(
 ) -> None:
     for name, mask in (("empty", np.zeros((192, 192))), ("small", np.eye(96)), ("inverted", 1 - np.eye(192))):
         cv2.imwrite(str(tmp_path / f"{name}.png"), mask.astype(np.uint8) * 255)
-    for name, words in (("empty", "no vessel was found"), ("small", "the mask has 96 x 96"), ("inverted", "99 % of the image")):
+    for name, words in (
+        ("empty", "no vessel was found"),
+        ("small", "the mask has 96 x 96"),
+        ("inverted", "covers 99 %"),
+    ):
         code, _ = analyze(made / "Quorble_Jane.png", options=("--mask", tmp_path / f"{name}.png"))
         assert code == 1 and words in capsys.readouterr().err, name
     code, _ = analyze(made / "Quorble_Jane.png", made / "Quorble_Jane.dcm", options=masked(made))

@@ -150,8 +150,8 @@ def _frame_and_vessels(
     share = float(np.mean(mask))
     if share > MOST:
         raise DataError(
-            f"{angiogram.path}: the mask{place} covers {100 * share:.0f} % of the image; vessels cover {100 * MOST:.0f} "
-            "% at the most. It may be inverted."
+            f"{angiogram.path}: the mask{place} covers {100 * share:.0f} % of the image; vessels cover "
+            f"{100 * MOST:.0f} % at the most. It may be inverted."
         )
     return frame, _Vessels(np.ascontiguousarray(mask, bool), probability), warnings
 
