@@ -196,6 +196,21 @@ def empty(labelling: Server) -> tuple[Server, Path]:
     return labelling, Path(labelling.studies)
 
 
+def test_an_image_is_not_replaced_below_its_label(empty: tuple[Server, Path], angiograms: list[np.ndarray]) -> None:
+    """Its label, scores and patient would be taken for those of the new picture, and trained on."""
+    server, studies = empty
+    mask = np.zeros((128, 128), np.uint8)
+    mask[20:40, 30:90] = 255
+    assert server.label("frame1", "x.png", png(mask)).status == 200
+    before = {path: path.read_bytes() for path in studies.rglob("*.png")}
+    answer = server.form("PUT", "/datastore/image?image=frame1", {}, {"file": ("x.png", png(angiograms[0]))})
+    assert answer.status == 409 and answer.detail == (
+        "image 'frame1': there is another one of that name; take another name, or remove that one first."
+    )
+    same = server.form("PUT", "/datastore/image?image=frame1", {}, {"file": ("x.png", png(angiograms[1]))})
+    assert same.status == 200 and {path: path.read_bytes() for path in studies.rglob("*.png")} == before
+
+
 def test_label_is_stored_and_read_back(empty: tuple[Server, Path]) -> None:
     server, studies = empty
     mask = np.zeros((128, 128), np.uint8)

@@ -13,10 +13,12 @@ import numpy as np
 from casr_net.errors import CASRError, DataError, UsageError
 from casr_net.files.atomic import write_atomically
 from casr_net.files.dicom import patient_id
+from casr_net.files.digest import sha256
 from casr_net.files.images import read_angiogram
 from casr_net.files.maps import write_map
 from casr_net.files.masks import read_mask
 
+from .drafts import ConflictError
 from .index import IndexedFolder
 from .labels import FrameLabel, labelled_frames, received_label
 from .requests import NotFoundError, checked_id, checked_tag
@@ -53,10 +55,11 @@ class CASRDatastore(IndexedFolder):
     # Writing
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Add an image that the bundle can read.
+        """Add an image that the bundle can read. One that is there with the same content stays as it is.
 
         Raises:
-            UsageError: for a name with a path in it; DataError: when the file is no angiogram.
+            UsageError: for a name with a path in it; DataError: when the file is no angiogram; ConflictError: when
+                there is another image of that name, whose labels, scores and patient would then be those of this one.
         """
         checked_id(image_id)
         try:
@@ -66,6 +69,14 @@ class CASRDatastore(IndexedFolder):
         _, extension = self._to_id(os.path.basename(image_filename))
         name = self._filename(image_id, extension)
         with self._change():
+            self._reconcile_datastore()  # the folder may have got one meanwhile
+            if image_id in self._datastore.objects:
+                if sha256(self.get_image_uri(image_id)) == sha256(image_filename):
+                    return image_id
+                raise ConflictError(
+                    f"image {image_id!r}: there is another one of that name; take another name, or remove that one "
+                    "first."
+                )
             _copy(image_filename, Path(self._datastore.image_path()) / name)
             self._reconcile_datastore()
             self._datastore.objects[image_id].image.info.update(

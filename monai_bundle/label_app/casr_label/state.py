@@ -148,15 +148,23 @@ class StateFolder:
         write_atomically(self._file(number).with_suffix(".json"), lambda path: path.write_text(text, encoding="utf-8"))
         return number
 
+    def require(self, number: int) -> None:
+        """Refuse a version that is not there.
+
+        Raises:
+            UsageError: naming those that are.
+        """
+        if number != 0 and not self._file(number).is_file():
+            known = [record["version"] for record in self.history()]
+            raise UsageError(f"version {number} of the weights: not there; known are 0 (the bundle's) and {known}.")
+
     def use(self, number: int) -> None:
         """From now on a version is used; 0 goes back to the weights of the bundle.
 
         Raises:
             UsageError: when there is no such version.
         """
-        if number != 0 and not self._file(number).is_file():
-            known = [record["version"] for record in self.history()]
-            raise UsageError(f"version {number} of the weights: not there; known are 0 (the bundle's) and {known}.")
+        self.require(number)
         if number == 0:
             self.published.unlink(missing_ok=True)
         else:

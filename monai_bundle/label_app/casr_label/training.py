@@ -87,9 +87,11 @@ class CASRTrainTask(BundleTrainTask):
         """Refuse at once what a process of its own would refuse after it has started.
 
         Raises:
-            UsageError: for a parameter out of its range, or too few labels; PACSError.
+            UsageError: for a parameter out of its range, a version that is not there, or too few labels; PACSError.
         """
-        if _checked(request)["rollback"] != "":
+        rollback = _checked(request)["rollback"]
+        if rollback != "":
+            self.state.require(int(rollback))
             return
         patients = set()
         for image in sorted(datastore.get_labeled_images()):
