@@ -353,6 +353,18 @@ def test_the_sign_of_the_relationship_turns_attenuation(tmp_path: Path) -> None:
     assert np.array_equal(found, STORED - 300)
 
 
+@pytest.mark.parametrize("stated", [{"PhotometricInterpretation": "MONOCHROME1"}, {"PresentationLUTShape": "INVERSE"}])
+@pytest.mark.parametrize("relationship", ["LIN", "LOG"])
+def test_without_a_sign_what_is_shown_dark_absorbs(relationship: str, stated: dict[str, str], tmp_path: Path) -> None:
+    """MONOCHROME1 shows high values dark; XA images without functional groups have no sign."""
+    shown = {"PixelIntensityRelationship": relationship, **stated}
+    source = read_angiogram(xa(tmp_path / "a.dcm", **shown))
+    found = source.attenuation(0)
+    assert found.proportional and np.corrcoef(found.values.ravel(), source.grey(0).ravel())[0, 1] < -0.7
+    signed = read_angiogram(xa(tmp_path / "b.dcm", **shown, PixelIntensityRelationshipSign=1)).attenuation(0)
+    assert signed.values.T[0, 0] > signed.values.T[-1, -1], "a stated sign counts first"
+
+
 @pytest.mark.parametrize("relationship", ["DISP", "", "LOG_E REL"])
 def test_unknown_relationships_give_the_shown_darkness_and_say_so(relationship: str, tmp_path: Path) -> None:
     attributes = {"PixelIntensityRelationship": relationship} if relationship else {}

@@ -33,6 +33,17 @@ def test_calibrated_spacing_rows_first(kind: str) -> None:
     assert found.pixel_area_mm2 == pytest.approx(0.05) and kind.strip().upper() in found.note
 
 
+@pytest.mark.parametrize("size", [20.0, 2.1, 0.019, 0.0002])
+def test_sizes_that_no_pixel_can_have_are_refused(size: float) -> None:
+    """As the user's own are, whatever calibration is stated."""
+    found = pixel_size({"PixelSpacing": [size, size], "PixelSpacingCalibrationType": "FIDUCIAL"})
+    assert found.row_mm is None and f"PixelSpacing is [{size}, {size}]; 0.02 to 2 mm are possible" in found.note
+    assert pixel_size({**DETECTOR, "ImagerPixelSpacing": [size, size], "DistanceSourceToDetector": 1200,
+                       "DistanceSourceToPatient": 800}).row_mm is None  # fmt: skip
+    # The shape of a pixel does not hang on its unit.
+    assert pixel_aspect({"ImagerPixelSpacing": [2 * size, size]}) == pytest.approx(2)
+
+
 @pytest.mark.parametrize("kind", [None, "", "UNKNOWN", 7])
 def test_spacing_without_a_calibration_is_none(kind: Any) -> None:
     found = pixel_size({"PixelSpacing": [0.2, 0.25], "PixelSpacingCalibrationType": kind, **DETECTOR})

@@ -44,14 +44,16 @@ def display_of(data: Dataset, frame: int = 0, stored_bits: int = 0) -> tuple[Dis
     signed = whole(data, "PixelRepresentation") == 1
     plain = isinstance(modality, Rescale) and modality == AS_STORED
     properties = group_item(data, frame, "FramePixelDataPropertiesSequence", "PixelIntensityRelationship")
+    inverted, sign = is_inverted(data), whole(properties, "PixelIntensityRelationshipSign")
     return Display(
         modality=modality,
         choices=tuple(voi_choices(data, frame, warnings)),
         bits=stored_bits if plain and not signed else 0,
-        inverted=is_inverted(data),
+        inverted=inverted,
         padding=padding_of(data),
         relationship=text(properties, "PixelIntensityRelationship"),
-        falls_with_intensity=whole(properties, "PixelIntensityRelationshipSign") == -1,
+        # XA images without functional groups have no sign (PS3.3 C.8.7.1): what they show dark is what absorbs.
+        falls_with_intensity=sign == -1 if sign in (1, -1) else inverted,
     ), warnings
 
 

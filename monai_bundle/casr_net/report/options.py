@@ -11,11 +11,9 @@ import numpy as np
 
 from ..errors import UsageError, shown
 from ..vessels.catheter_scale import FRENCH
+from ..vessels.scale import MM_PER_PIXEL
 
 __all__ = ["Options"]
-
-MM_PER_PIXEL = (0.02, 2.0)
-"""Sizes of a pixel that a heart on a detector can have, with room. Our choice."""
 
 Point = tuple[float, float]
 

@@ -34,6 +34,9 @@ ATTRIBUTES = {
 CALIBRATED = ("GEOMETRY", "FIDUCIAL")
 """PixelSpacingCalibrationType of a PixelSpacing that holds in the patient (PS3.3 10.7.1.2)."""
 
+MM_PER_PIXEL = (0.02, 2.0)
+"""Sizes of a pixel that a heart on a detector can have, with room. Our choice."""
+
 MAX_MAGNIFICATION = 5.0
 """Our choice: a detector 0.9 to 1.2 m and a heart 0.6 to 0.8 m from the source magnify 1.1 to 2 times."""
 
@@ -142,7 +145,7 @@ def pixel_aspect(header: Mapping[str, Any]) -> float:
     usable, or where the ratio is below 0.2 or above 5."""
     asked = _Asked(header)
     for name in ("ImagerPixelSpacing", "PixelSpacing"):
-        spacing = asked.usable(name, 2)
+        spacing = asked.numbers(name, 2, _value(header, name))
         if spacing is not None and ASPECT[0] <= spacing[0] / spacing[1] <= ASPECT[1]:
             return spacing[0] / spacing[1]
     return 1.0
@@ -169,7 +172,12 @@ class _Asked:
         return found
 
     def usable(self, name: str, count: int) -> list[float] | None:
-        return self.numbers(name, count, _value(self.header, name))
+        found = self.numbers(name, count, _value(self.header, name))
+        if found and name.endswith("Spacing") and not MM_PER_PIXEL[0] <= min(found) <= max(found) <= MM_PER_PIXEL[1]:
+            low, high = MM_PER_PIXEL
+            self.refused.append(f"{name} is {_shown(_value(self.header, name))}; {low:g} to {high:g} mm are possible")
+            return None
+        return found
 
 
 def _by_user(asked: _Asked, stated: Any) -> Scale | None:
