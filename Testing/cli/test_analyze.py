@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import cv2
 import numpy as np
@@ -160,6 +163,21 @@ def test_identity_is_kept_on_request(analyze: Callable[..., tuple[int, Path]], m
     assert code == 0 and (output / "Quorble_Jane" / "report.html").is_file()
     assert content["input"]["identity"]["path"].endswith("Quorble_Jane.dcm")
     assert content["input"]["identity"]["SOPInstanceUID"].startswith("1.2")
+
+
+def test_a_name_that_is_no_text(
+    analyze: Callable[..., tuple[int, Path]], made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Latin-1, as old archives have it."""
+    image = tmp_path / os.fsdecode(b"lat\xe9.png")
+    shutil.copy(made / "Quorble_Jane.png", image)
+    for said in ("1 of 1 inputs measured", "1 of them before"):
+        code, output = analyze(image, options=(*masked(made), "--keep-identity"), quiet=False)
+        assert code == 0 and said in capsys.readouterr().err
+    content = contents(output)
+    assert content["input"]["name"] == "lat\\xe9" and content["input"]["identity"]["path"].endswith("lat\\xe9.png")
+    assert 'href="lat%E9/report.html"' in (output / "index.html").read_text(encoding="utf-8")
+    assert (output / os.fsdecode(unquote_to_bytes("lat%E9")) / "report.html").is_file()
 
 
 def test_results_are_kept_unless_made_otherwise(

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..files.images import Angiogram, read_angiogram
+from ..files.names import as_text
 from ..preprocessing.field import field_of_view
 from ..vessels.catheter_scale import catheter_scale
 from ..vessels.diameters import measure_widths
@@ -95,8 +96,9 @@ def _source(angiogram: Angiogram, name: str, options: Options) -> Source:
     columns, rows = angiogram.size
     digest, identity = identity_of_file(angiogram)
     return Source(
-        name or angiogram.path.stem if options.keep_identity else name or "input", angiogram.format, columns, rows,
-        angiogram.frames, digest, identity if options.keep_identity else {},
+        as_text(name or angiogram.path.stem if options.keep_identity else name or "input"), angiogram.format, columns,
+        rows, angiogram.frames, digest,
+        {key: as_text(value) for key, value in identity.items()} if options.keep_identity else {},
     )  # fmt: skip
 
 

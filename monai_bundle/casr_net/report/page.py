@@ -91,8 +91,8 @@ def index_row(content: dict[str, Any], link: str) -> dict[str, Any]:
     """The row of one input, from what its ``measurements.json`` holds."""
     lesions = content["lesions"]
     row: dict[str, Any] = {
-        "name": content["input"]["name"], "link": quote(link), "frame": content["frame"]["number"] + 1,
-        "lesions": len(lesions),
+        "name": content["input"]["name"], "link": quote(link, errors="surrogateescape"),
+        "frame": content["frame"]["number"] + 1, "lesions": len(lesions),
         "percent": UNKNOWN, "percent_range": "", "mld": UNKNOWN, "scale": KINDS.get(content["scale"]["kind"], ""),
         "notes": f"{len(content['warnings'])} to read" if content["warnings"] else "",
     }  # fmt: skip
