@@ -172,12 +172,11 @@ class _Asked:
         return found
 
     def usable(self, name: str, count: int) -> list[float] | None:
-        found = self.numbers(name, count, _value(self.header, name))
-        if found and name.endswith("Spacing") and not MM_PER_PIXEL[0] <= min(found) <= max(found) <= MM_PER_PIXEL[1]:
-            low, high = MM_PER_PIXEL
-            self.refused.append(f"{name} is {_shown(_value(self.header, name))}; {low:g} to {high:g} mm are possible")
-            return None
-        return found
+        found, (low, high) = self.numbers(name, count, _value(self.header, name)), MM_PER_PIXEL
+        if not found or not name.endswith("Spacing") or low <= min(found) <= max(found) <= high:
+            return found
+        self.refused.append(f"{name} is {_shown(found)}; {low:g} to {high:g} mm are possible")
+        return None
 
 
 def _by_user(asked: _Asked, stated: Any) -> Scale | None:
