@@ -299,6 +299,25 @@ def test_enhanced_xa_has_one_range_after_each_frames_own_rescale(tmp_path: Path,
         assert np.allclose(grey_of(path, frame), ramp(low, high), atol=2e-3)
 
 
+def test_a_window_of_one_frame_is_judged_by_that_frame(tmp_path: Path) -> None:
+    """The grey range is chosen from 8 of the 20 frames, without frame 1, whose rescale and window are of its own."""
+    groups = [
+        item(
+            PixelValueTransformationSequence=Sequence([item(RescaleSlope=slope, RescaleIntercept=0, RescaleType="US")]),
+            FrameVOILUTSequence=Sequence([item(WindowCenter=500 * slope, WindowWidth=200 * slope + 1)]),
+        )
+        for slope in (1, 10, *[1] * 18)
+    ]
+    path = xa(
+        tmp_path / "a.dcm", np.stack([STORED] * 19 + [np.full_like(STORED, 300)]), SOPClassUID=ENHANCED_XA,
+        SharedFunctionalGroupsSequence=Sequence([Dataset()]), PerFrameFunctionalGroupsSequence=Sequence(groups),
+    )  # fmt: skip
+    assert np.allclose(grey_of(path, 1), ramp(3999.5, 5999.5, STORED * 10.0), atol=1e-6)
+    assert np.allclose(grey_of(path, 0), ramp(399.5, 599.5), atol=1e-6)
+    assert not grey_of(path, 19).any(), "a dark frame keeps the window of its cine"
+    assert not read_angiogram(path).warnings
+
+
 def test_shared_groups_count_where_frames_have_none(tmp_path: Path) -> None:
     shared = item(FrameVOILUTSequence=Sequence([item(WindowCenter=500, WindowWidth=201)]))
     path = xa(

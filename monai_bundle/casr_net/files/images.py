@@ -176,7 +176,7 @@ class Angiogram:
         with self._lock:
             if display not in self._rules:
                 self._sample()
-                rule, said = choose_rule(display, self._sample, self._wanted)
+                rule, said = choose_rule(display, self._sample, self._wanted, lambda: self.stored(frame))
                 self._rules[display] = rule
                 self.warnings += [line for line in said if line not in self.warnings]
                 self._sampled = None if self._opened.display is None else self._sampled

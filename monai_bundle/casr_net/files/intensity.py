@@ -11,7 +11,8 @@ none, the standard leaves to the display; our choice, in this order:
 5. percentiles of the pixels, without padding and far outliers.
 
 A table or window of the file that clips 95 % of the pixels or more, or shows the bulk of them in less than a tenth of
-the grey range, does not belong to them: it is passed over, and that is said. Arrays of one frame are (X, Y), or
+the grey range, does not belong to them: it is passed over, and that is said; in objects whose
+frames differ (enhanced XA), when it fits neither the sampled frames nor its own. Arrays of one frame are (X, Y), or
 (samples, X, Y) as they are stored.
 """
 
@@ -147,6 +148,7 @@ def choose_rule(
     display: Display,
     sample: Callable[[], Sequence[tuple[np.ndarray, Display]]],
     wanted: tuple[float, float] | None = None,
+    own: Callable[[], np.ndarray] | None = None,
 ) -> tuple[GreyRule, list[str]]:
     """The rule of a file, for all its frames with this display.
 
@@ -155,6 +157,8 @@ def choose_rule(
         sample: gives stored values (samples, X, Y) of a few frames, each with what the file states for it: frames of an
             enhanced object may have a rescale of their own. Called only when pixels are needed to choose.
         wanted: centre and width (LINEAR) of the user's window; it is taken whatever it clips.
+        own: gives stored values of the frame that the display is of. Called only for a window of the file that does not
+            fit the sample, when frames differ: it may be meant for this frame alone. None where all are alike.
 
     Returns:
         the rule, and a line for each of the file's windows that does not fit.
@@ -171,18 +175,25 @@ def choose_rule(
     values: np.ndarray | None = None
     for transfer, name in display.choices:
         values = _sampled(sample()) if values is None else values
-        clipped = float(transfer.clips(values).mean())
-        if clipped >= USELESS:
-            warnings.append(f"{name} clips {100 * clipped:.1f} % of the pixels and is not used.")
-            continue
-        share = float(np.ptp(np.percentile(transfer(values), CORE)))
-        if share >= FLAT:
+        fault = _misfit(transfer, values)
+        if fault and own is not None and any(other != display for _, other in sample()):
+            fault = _misfit(transfer, _sampled([(own(), display)])) and fault
+        if not fault:
             return GreyRule(display, transfer, name), warnings
-        warnings.append(f"{name} shows the pixels in {100 * share:.1f} % of the grey range and is not used.")
+        warnings.append(f"{name} {fault} and is not used.")
     if 0 < display.bits <= 8:
         return GreyRule(display, Ramp(0.0, float(2**display.bits - 1)), f"full range of {display.bits} bits"), warnings
     values = _sampled(sample()) if values is None else values
     return GreyRule(display, Ramp(*percentile_range(values)), "percentiles"), warnings
+
+
+def _misfit(transfer: Transfer, values: np.ndarray) -> str:
+    """What is wrong with a table or window for these values after the Modality LUT; empty when it fits them."""
+    clipped = float(transfer.clips(values).mean())
+    if clipped >= USELESS:
+        return f"clips {100 * clipped:.1f} % of the pixels"
+    share = float(np.ptp(np.percentile(transfer(values), CORE)))
+    return "" if share >= FLAT else f"shows the pixels in {100 * share:.1f} % of the grey range"
 
 
 def _sampled(frames: Sequence[tuple[np.ndarray, Display]]) -> np.ndarray:
