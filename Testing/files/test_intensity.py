@@ -299,6 +299,24 @@ def test_enhanced_xa_has_one_range_after_each_frames_own_rescale(tmp_path: Path,
         assert np.allclose(grey_of(path, frame), ramp(low, high), atol=2e-3)
 
 
+@pytest.mark.parametrize("slopes", [(1.0, 0.5), (0.5, 1.0)])
+def test_eight_bit_frames_share_one_range_where_any_has_a_rescale(tmp_path: Path, slopes: tuple[float, ...]) -> None:
+    """The full range of 8 bits is that of stored values, which are not those of the frame with the rescale."""
+    small = STORED // 8  # 37 to 87
+    groups = [
+        item(
+            PixelValueTransformationSequence=Sequence([item(RescaleSlope=slope, RescaleIntercept=0, RescaleType="US")])
+        )
+        for slope in slopes
+    ]
+    path = xa(
+        tmp_path / "a.dcm", np.stack([(small / slope).astype(np.uint8) for slope in slopes]), SOPClassUID=ENHANCED_XA,
+        SharedFunctionalGroupsSequence=Sequence([Dataset()]), PerFrameFunctionalGroupsSequence=Sequence(groups),
+    )  # fmt: skip
+    for frame in (0, 1):
+        assert np.allclose(grey_of(path, frame), ramp(37, 87, small), atol=1e-6)
+
+
 def test_a_window_of_one_frame_is_judged_by_that_frame(tmp_path: Path) -> None:
     """The grey range is chosen from 8 of the 20 frames, without frame 1, whose rescale and window are of its own."""
     groups = [

@@ -70,13 +70,17 @@ def open_xray(path: Path) -> Opened:
     else:
         first, said = display_of(data, 0, frames.bits)
         frames.warnings += said
-        bits, display = 0, _displays(data, first, frames.bits)
+        bits, display = 0, _displays(data, first, frames.bits, frames.count)
     return Opened(source, "dicom", affine, bits, inverted, display, _header(data), frames.warnings)
 
 
-def _displays(data: Dataset, first: Display, bits: int) -> Callable[[int], Display]:
+def _displays(data: Dataset, first: Display, bits: int, count: int) -> Callable[[int], Display]:
     if not has_own_displays(data):
         return lambda frame: first
+    # The full range of the stored values is that of frames without a rescale only; where others have one, all frames
+    # share one range after it, or the same picture would be shown in two ways.
+    if bits and any(display_of(data, frame, bits)[0].bits == 0 for frame in range(count)):
+        bits = 0
     return functools.cache(lambda frame: display_of(data, frame, bits)[0])
 
 
