@@ -390,6 +390,19 @@ def test_the_sign_of_the_relationship_turns_attenuation(tmp_path: Path) -> None:
     assert np.array_equal(found, STORED - 300)
 
 
+@pytest.mark.parametrize("relationship", ["LIN", "LOG"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_sign_is_of_stored_values_and_a_falling_rescale_turns_it(
+    sign: int, relationship: str, tmp_path: Path
+) -> None:
+    stored = STORED if sign == 1 else 1000 - STORED  # the beam is stronger from the first pixel to the last
+    stated = {"PixelIntensityRelationship": relationship, "PixelIntensityRelationshipSign": sign}
+    path = xa(tmp_path / "a.dcm", stored, **stated, RescaleSlope=-1, RescaleIntercept=1000)
+    found = read_angiogram(path).attenuation(0)
+    values = found.values.T.ravel()
+    assert found.proportional and values[0] > values[-1] and (np.diff(values) <= 0).all()
+
+
 @pytest.mark.parametrize("stated", [{"PhotometricInterpretation": "MONOCHROME1"}, {"PresentationLUTShape": "INVERSE"}])
 @pytest.mark.parametrize("relationship", ["LIN", "LOG"])
 def test_without_a_sign_what_is_shown_dark_absorbs(relationship: str, stated: dict[str, str], tmp_path: Path) -> None:

@@ -52,8 +52,10 @@ def display_of(data: Dataset, frame: int = 0, stored_bits: int = 0) -> tuple[Dis
         inverted=inverted,
         padding=padding_of(data),
         relationship=text(properties, "PixelIntensityRelationship"),
-        # XA images without functional groups have no sign (PS3.3 C.8.7.1): what they show dark is what absorbs.
-        falls_with_intensity=sign == -1 if sign in (1, -1) else inverted,
+        # The sign is of the stored values (PS3.3 C.8.11.3.1.2), which a falling rescale or table turns; polarity is of
+        # the values after it. XA images without functional groups have no sign (PS3.3 C.8.7.1): what they show dark is
+        # what absorbs.
+        falls_with_intensity=(sign == -1) != modality.falls if sign in (1, -1) else inverted,
     ), warnings
 
 

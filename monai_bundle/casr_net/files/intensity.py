@@ -62,8 +62,8 @@ class Display:
         inverted: high values are dark.
         padding: lowest and highest stored value that is no image, both included (PS3.3 C.7.5.1.1.2); None for none.
         relationship: Pixel Intensity Relationship (PS3.3 C.8.7.1.1.2): LIN, LOG, DISP, or what a vendor has put there.
-        falls_with_intensity: higher values mean less X-ray intensity: Pixel Intensity Relationship Sign is -1, or,
-            where none is stated, high values are dark.
+        falls_with_intensity: higher values after ``modality`` mean less X-ray intensity: by the Pixel Intensity
+            Relationship Sign, which is of the stored values, or, where none is stated, because high values are dark.
     """
 
     modality: Rescale | LookupTable = AS_STORED

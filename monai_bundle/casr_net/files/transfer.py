@@ -36,6 +36,11 @@ class Rescale:
     slope: float = 1.0
     intercept: float = 0.0
 
+    @property
+    def falls(self) -> bool:
+        """Whether higher values become lower ones."""
+        return self.slope < 0
+
     def __call__(self, values: np.ndarray) -> np.ndarray:
         if self.slope == 1 and self.intercept == 0:
             return values.astype(_wide(values), copy=False)
@@ -57,6 +62,11 @@ class LookupTable:
 
     first: int
     entries: tuple[float, ...]
+
+    @property
+    def falls(self) -> bool:
+        """Whether higher values become lower ones, from the first entry to the last."""
+        return self.entries[-1] < self.entries[0]
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         index = np.clip(np.rint(values).astype(np.int64) - self.first, 0, len(self.entries) - 1)
