@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence
 
 from casr_net.errors import DataError
 from casr_net.files.images import Angiogram, read_angiogram
-from casr_net.files.intensity import luminance, percentile_range
+from casr_net.files.intensity import Display, choose_rule, luminance, percentile_range
 from casr_net.files.transfer import Ramp, Sigmoid, window
 
 XA, SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.7"
@@ -334,6 +334,18 @@ def test_a_window_of_one_frame_is_judged_by_that_frame(tmp_path: Path) -> None:
     assert np.allclose(grey_of(path, 0), ramp(399.5, 599.5), atol=1e-6)
     assert not grey_of(path, 19).any(), "a dark frame keeps the window of its cine"
     assert not read_angiogram(path).warnings
+
+
+def test_a_damaged_frame_with_a_window_of_its_own_does_not_stop_the_choice(tmp_path: Path) -> None:
+    """Its pixels are refused when they are asked for; the rule is that of the other frames."""
+
+    def broken() -> np.ndarray:
+        raise DataError("a.dcm: frame 0 is damaged.")
+
+    sample = [(STORED[None], Display())]
+    far = Display(choices=((Ramp(5000.0, 6000.0), "window 1 of the file"),))
+    rule, said = choose_rule(far, lambda: sample, own=broken)
+    assert rule.name == "percentiles" and said == ["window 1 of the file clips 100.0 % of the pixels and is not used."]
 
 
 def test_shared_groups_count_where_frames_have_none(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ frames differ (enhanced XA), when it fits neither the sampled frames nor its own
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -177,7 +178,8 @@ def choose_rule(
         values = _sampled(sample()) if values is None else values
         fault = _misfit(transfer, values)
         if fault and own is not None and any(other != display for _, other in sample()):
-            fault = _misfit(transfer, _sampled([(own(), display)])) and fault
+            with contextlib.suppress(DataError):  # a damaged frame is refused when it is shown, not here
+                fault = _misfit(transfer, _sampled([(own(), display)])) and fault
         if not fault:
             return GreyRule(display, transfer, name), warnings
         warnings.append(f"{name} {fault} and is not used.")
