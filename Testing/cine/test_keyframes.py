@@ -161,6 +161,46 @@ def test_a_dropped_frame_is_no_key_frame(left: float) -> None:
         assert best not in found and found[0] in instead
 
 
+@pytest.mark.parametrize("left", [0.0, 0.4])
+def test_the_best_frame_of_a_curve_is_no_dropped_one(left: float) -> None:
+    """It is told in the curve's JSON, the run's record and the plot, and is the best opacified key frame."""
+    dropped = curve().length.copy()
+    dropped[16] *= left
+    damaged = replace(curve(), length=dropped, spread=np.ones(COUNT))  # nothing beats
+    assert curve().best == 16 and damaged.best == damaged.as_dict()["best"] == 15
+    assert "best frame 16." in damaged.plot() and key_frames(damaged, {}, 1)[0].frame == 15
+
+
+def test_frames_without_vessels_are_no_key_frames_however_many() -> None:
+    """In the middle of three the smoothed length is 0 too."""
+    dropped = curve().length.copy()
+    dropped[15:18] = 0
+    damaged = replace(curve(), length=dropped)
+    found = {key.frame for key in key_frames(damaged, {"RWavePointer": [16.0, 17.0, 18.0]}, COUNT)}
+    assert found and not found & {15, 16, 17} and damaged.best in (14, 18)
+    assert replace(curve(), length=np.zeros(COUNT)).best == 16, "no frame has any: opacity alone decides"
+
+
+def test_r_waves_between_the_frames_that_were_looked_at() -> None:
+    """Of a long cine every second frame is looked at; an R wave may lie on any."""
+    full = curve(count=25)
+
+    def every(frames: list[int], length: np.ndarray) -> ContrastCurve:
+        parts = {name: getattr(full, name)[frames] for name in ("catheter", "contrast", "opacity", "motion", "spread")}
+        phases = tuple(full.phases[frame] for frame in frames)
+        return replace(full, frames=np.array(frames), length=length[frames], phases=phases, **parts)
+
+    told, second = {"RWavePointer": [16.0]}, list(range(0, 25, 2))  # frame 15, from 0
+    assert [(key.frame, key.kind) for key in key_frames(every(second, full.length), told, 1)] == [(15, "end-diastolic")]
+    dropped = full.length.copy()
+    dropped[14] = 0
+    assert key_frames(every(second, dropped), told, 1)[0].frame == 16, "beside a dropped frame"
+    left_out = [frame for frame in second if frame != 14]
+    assert key_frames(every(left_out, full.length), {"RWavePointer": [15.0]}, 1)[0].frame == 16, "not decoded"
+    last = every([frame for frame in range(25) if frame != 24], full.length)
+    assert not last.shows(24) and last.shows(23) and not last.shows(99)
+
+
 def test_fewer_key_frames_than_asked_for() -> None:
     short = replace(
         curve(count=1), opacity=np.ones(1), phases=("during",), spread=np.array([np.nan]), motion=np.array([np.nan])

@@ -20,6 +20,11 @@ BEFORE, DURING, AFTER = PHASES
 FORM, VERSION = "casr-net contrast curve", 1
 DIGITS = 5
 
+DROPPED = 0.5
+"""Share of its neighbours' length of vessels, in [0, 1], below which a frame is taken for dropped or damaged, and is
+neither the best frame nor a key frame: opacity is smoothed over the frames, so that it says nothing of a single one.
+Our choice."""
+
 
 @dataclass(frozen=True, eq=False)
 class ContrastCurve:
@@ -78,12 +83,37 @@ class ContrastCurve:
         return int(self.frames[at[-1] + 1]) if len(at) and at[-1] + 1 < len(self.frames) else None
 
     @property
+    def whole(self) -> np.ndarray:
+        """bool (n,): frames with vessels of their own, and about as much of the tree as those beside them.
+
+        Where no frame has any, none is worse than the others: all are.
+        """
+        from .phases import smoothed  # which imports from here
+
+        seen = self.length > 0  # of three dropped in a row the middle one is smoothed to 0 too
+        return (seen | (not seen.any())) & (self.length >= DROPPED * smoothed(self.length))
+
+    @property
     def best(self) -> int | None:
-        """The best opacified frame; None of a cine without contrast."""
-        during = self.during
-        if not during.any():
+        """The best opacified frame that is whole; None of a cine without contrast."""
+        able = self.during & self.whole
+        if not able.any():
             return None
-        return int(self.frames[int(np.argmax(np.where(during, self.opacity, -1)))])
+        return int(self.frames[int(np.argmax(np.where(able, self.opacity, -1)))])
+
+    def shows(self, frame: int) -> bool:
+        """Whether any frame of the file is whole.
+
+        One that was stepped over is taken for whole where those before and after it are. In a gap wider than the usual
+        step a frame was left out, since it could not be decoded: nothing there is taken for whole.
+        """
+        whole, after = self.whole, int(np.searchsorted(self.frames, frame))
+        if after < len(self.frames) and self.frames[after] == frame:
+            return bool(whole[after])
+        if after in (0, len(self.frames)):
+            return False  # a survey looks at the first and the last frame: they could not be decoded either
+        gaps = np.diff(self.frames)
+        return bool(gaps[after - 1] <= np.median(gaps) and whole[after - 1] and whole[after])
 
     def phase_of(self, frame: int) -> str:
         """The phase of any frame of the file: that of the nearest frame that was looked at."""

@@ -12,7 +12,6 @@ from scipy.signal import find_peaks
 from ..errors import UsageError
 from .curve import ContrastCurve
 from .heartbeat import frame_times, r_frames
-from .phases import smoothed
 
 __all__ = ["END_DIASTOLIC", "OPACIFIED", "KeyFrame", "key_frames"]
 
@@ -27,9 +26,6 @@ STILL = 0.004
 more. Our choice."""
 BEAT = 0.4
 """Shortest heartbeat in seconds that the motion is looked at for: 150 beats a minute."""
-DROPPED = 0.5
-"""Share of its neighbours' length of vessels below which a frame is taken for dropped or damaged, and is no key frame:
-opacity is smoothed over the frames, so that it says nothing of a single one. Our choice."""
 RATE = 7.5
 """Frames a second where the header states none: the slowest that is usual, so that no beat is passed over."""
 
@@ -98,11 +94,10 @@ def _end_diastolic(curve: ContrastCurve, header: Mapping[str, Any]) -> list[KeyF
     frames, source, _ = r_frames(header, curve.count)
     if not frames:
         frames, source = _resting(curve, header), "motion"
-    whole = set(curve.frames[_whole(curve)].tolist())
     keys = []
     for frame in frames:
         opacity = _opacity_at(curve, frame)
-        if curve.phase_of(frame) == "during" and opacity >= WELL and frame in whole:
+        if curve.phase_of(frame) == "during" and opacity >= WELL and curve.shows(frame):
             how = "the tree is largest and nearly at rest" if source == "motion" else "of an R wave"
             text = f"end-diastolic by {source}: {how}; opacity {100 * opacity:.0f} % of the best frame."
             keys.append(KeyFrame(frame, END_DIASTOLIC, opacity, source, text))
@@ -110,7 +105,7 @@ def _end_diastolic(curve: ContrastCurve, header: Mapping[str, Any]) -> list[KeyF
 
 
 def _opacified(curve: ContrastCurve, chosen: list[KeyFrame]) -> KeyFrame | None:
-    free = curve.during & _whole(curve)
+    free = curve.during & curve.whole
     for key in chosen:
         free &= np.abs(curve.frames - key.frame) >= APART
     if not free.any():
@@ -119,11 +114,6 @@ def _opacified(curve: ContrastCurve, chosen: list[KeyFrame]) -> KeyFrame | None:
     share = float(curve.opacity[at])
     text = "the best opacified frame." if not chosen else f"opacity {100 * share:.0f} % of the best frame."
     return KeyFrame(int(curve.frames[at]), OPACIFIED, share, "contrast curve", text)
-
-
-def _whole(curve: ContrastCurve) -> np.ndarray:
-    """bool, which frames show about as much of the tree as those beside them."""
-    return curve.length >= DROPPED * smoothed(curve.length)
 
 
 def _resting(curve: ContrastCurve, header: Mapping[str, Any]) -> list[int]:
