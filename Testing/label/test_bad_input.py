@@ -12,6 +12,8 @@ import pytest
 
 from .conftest import Server, full_mask, png
 
+FINITE = "expected a JSON object of finite numbers, valid text and at most 64 levels."
+
 
 @pytest.fixture(autouse=True)
 def _still_serving(server: Server) -> None:
@@ -90,8 +92,41 @@ def test_wrong_parameters(server: Server, values: dict, words: str) -> None:
     assert answer.status == 400 and words in answer.detail
 
 
-def test_parameters_that_are_no_json(server: Server) -> None:
-    assert server.form("POST", "/infer/casr_net?image=grey&output=json", {"params": "{no"}).status == 400
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{no", "is '{no'; expected a JSON object."), (" ", "is ' '; expected a JSON object."),
+        ("[1]", "is '[1]'; expected a JSON object."), ("\ufeff{}", "is '\\ufeff{}'; expected a JSON object."),
+        ('{"a": NaN}', FINITE), ('{"a": 1e999}', FINITE), ('{"a": ' + "1" * 5000 + "}", FINITE),
+        (r'{"a": "\ud800"}', FINITE), ("[" * 100000, FINITE), ('{"a": ' + "[" * 64 + "]" * 64 + "}", FINITE),
+    ],
+    ids=["cut", "blank", "list", "mark", "nan", "infinity", "digits", "surrogate", "endless", "levels"],
+)  # fmt: skip
+def test_form_field_that_is_no_json_object(server: Server, shared_studies: Path, text: str, words: str) -> None:
+    """What is stored nevertheless would be answered with 500 from then on, or make the index unreadable."""
+    before = (shared_studies / "datastore_v2.json").read_bytes()
+    image, label = {"file": ("x.png", png(full_mask()))}, {"label": ("x.png", png(full_mask()))}
+    for name, method, path, files in (
+        ("params", "POST", "/infer/casr_net?image=grey&output=json", None),
+        ("wsi", "POST", "/infer/wsi_v2/casr_net?image=grey&output=json", None),
+        ("params", "PUT", "/datastore/label?image=grey&tag=final", label),
+        ("params", "PUT", "/datastore/image?image=new", image),
+        ("info", "PUT", "/datastore/image/info?image=grey", None),
+        ("info", "PUT", "/datastore/label/info?label=grey&tag=final", None),
+    ):
+        answer = server.form(method, path, {name: text}, files)
+        assert answer.status == 400 and answer.detail.startswith(f"{name} is ") and words in answer.detail, path
+    assert (shared_studies / "datastore_v2.json").read_bytes() == before
+
+
+def test_form_field_of_many_levels_and_none(server: Server) -> None:
+    """What is accepted comes back."""
+    nested = json.loads("[" * 63 + "]" * 63)
+    answer = server.form("PUT", "/datastore/image/info?image=grey", {"info": json.dumps({"nested": nested})})
+    assert answer.status == 200, answer.body
+    assert server.get("/datastore/image/info?image=grey").json["nested"] == nested
+    assert server.form("PUT", "/datastore/image/info?image=grey", {"info": ""}).status == 200
+    assert server.get("/datastore/image/info?image=grey").json["nested"] == nested
 
 
 def test_unknown_model_strategy_and_method(server: Server) -> None:

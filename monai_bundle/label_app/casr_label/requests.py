@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ __all__ = [
     "NotFoundError",
     "checked_id",
     "checked_image",
+    "checked_object",
     "checked_request",
     "checked_tag",
     "frame_choice",
@@ -31,6 +33,9 @@ EXTENSIONS = (
 RESULT_EXTENSIONS = (".nrrd", ".nii.gz", ".png", ".dcm")
 """Of results; ``.dcm`` is a DICOM Segmentation, of DICOM images only."""
 RESULTS = ("mask", "probability", "uncertainty")
+LEVELS = 64
+"""Of objects and lists in each other that a form field may have. They are stored in the index; with 260 levels in it
+Pydantic takes it for damaged when the server starts again, and all notes are lost (190 are read). Our choice."""
 
 _ID = re.compile(r"[^/\\\x00-\x1f]{1,200}")
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -80,6 +85,41 @@ def checked_image(path: str, folders: list[Path]) -> Path:
     if not (inside or uploaded) or not real.is_file():
         raise NotFoundError(f"image {Path(path).name[:200]!r}: not in the studies folder.")
     return real
+
+
+def checked_object(name: str, text: str) -> dict[str, Any]:
+    """The JSON object in a form field, of which nothing is accepted that could not be stored and answered again.
+
+    Args:
+        name: of the field, for the message.
+        text: of the field.
+
+    Raises:
+        UsageError: for anything but a JSON object; for NaN, infinity and longer integers than Python reads (4300
+            digits), for halves of surrogate pairs, which UTF-8 does not have, and for more than ``LEVELS`` levels.
+    """
+    wrong = f"{name} is {text[:50]!r}; expected a JSON object"
+    try:
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{wrong}.") from error
+    except (ValueError, RecursionError) as error:  # a UnicodeEncodeError is a ValueError, too
+        raise UsageError(f"{wrong} of finite numbers, valid text and at most {LEVELS} levels.") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{wrong}.")
+    if _levels(found) > LEVELS:
+        raise UsageError(f"{wrong} of finite numbers, valid text and at most {LEVELS} levels.")
+    return found
+
+
+def _levels(value: Any) -> int:
+    """How many objects and lists lie in each other; 0 for anything else."""
+    count, level = 0, [value]
+    while level := [one for one in level if isinstance(one, (dict, list))]:
+        count += 1
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return count
 
 
 def frame_choice(value: Any, frames: int, name: str) -> list[int]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import json
 import pkgutil
 import re
 import tempfile
@@ -21,6 +20,8 @@ from starlette.background import BackgroundTask
 from starlette.datastructures import UploadFile
 
 from casr_net.errors import UsageError
+
+from .requests import checked_object
 
 __all__ = ["answer_in_threads"]
 
@@ -71,15 +72,15 @@ def _check(values: dict[str, Any]) -> None:
     """Look at what MONAI Label uses without a look at it, before any work is done.
 
     Raises:
-        UsageError: for parameters that are no JSON object, a file's name that is none, or a kind of result that only
-            its own PACS datastore has.
+        UsageError: for parameters that are no JSON object or could not be stored as one, a file's name that is none, or
+            a kind of result that only its own PACS datastore has.
     """
     if getattr(values.get("output"), "value", None) == "dicom_seg":
         raise UsageError("output is 'dicom_seg'; ask for 'image' with the parameter result_extension '.dcm'.")
     for name in ("params", "info", "wsi"):
         text = values.get(name)
-        if isinstance(text, str) and text.strip() and not isinstance(json.loads(text), dict):
-            raise UsageError(f"{name} is {text[:50]!r}; expected a JSON object.")
+        if isinstance(text, str):  # never empty: FastAPI takes the default then
+            checked_object(name, text)
     for value in values.values():
         for file in value if isinstance(value, list) else [value]:
             given = file.filename if isinstance(file, UploadFile) else None
