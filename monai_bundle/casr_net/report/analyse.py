@@ -41,7 +41,7 @@ LEVEL = 0.9
 """Probability that an interval is to hold the true value."""
 
 MOST = 0.5
-"""Largest share of an image that vessels cover; the masks of ica_nj and dca1 cover 0.14 at the most. Our choice."""
+"""Largest share of an image that vessels cover, with much room: a mask with more is inverted. Our choice."""
 
 SHORTEST = 10.0
 """Of a way of the tree that is told, in pixels. Our choice: no measure makes sense on less."""

@@ -34,8 +34,8 @@ RESULT_EXTENSIONS = (".nrrd", ".nii.gz", ".png", ".dcm")
 """Of results; ``.dcm`` is a DICOM Segmentation, of DICOM images only."""
 RESULTS = ("mask", "probability", "uncertainty")
 LEVELS = 64
-"""Of objects and lists in each other that a form field may have. They are stored in the index; with 260 levels in it
-Pydantic takes it for damaged when the server starts again, and all notes are lost (190 are read). Our choice."""
+"""Of objects and lists in each other that a form field may have. They are stored in the index, which Pydantic takes for
+damaged when the server starts again if there are some hundred levels in it, and all notes are lost. Our choice."""
 
 _ID = re.compile(r"[^/\\\x00-\x1f]{1,200}")
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
