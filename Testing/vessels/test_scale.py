@@ -177,10 +177,22 @@ def test_sizes_that_cannot_be_with_the_detector() -> None:
         (line,) = pixel_size({"ImagerPixelSpacing": [0.3, 0.3]}, (side, side)).contradictions
         assert f"a magnification of {magnification}; 1 to 5 is possible" in line
     (line,) = pixel_size(DETECTOR, (0.2, 0.2)).contradictions
-    assert "A pixel's height over its width is 1 here and 0.833 at the detector" in line
+    assert "A pixel's height over its width is 1 here and 0.833 by the file" in line
 
 
 def test_shape_of_a_pixel() -> None:
     assert pixel_aspect({}) == pixel_aspect({"PixelSpacing": [0, 1], "ImagerPixelSpacing": "x"}) == 1
     assert pixel_aspect(DETECTOR) == pytest.approx(0.3 / 0.36)
     assert pixel_aspect({"PixelSpacing": "0.2\\0.4", "ImagerPixelSpacing": [1, 99]}) == 0.5
+    # PS3.3 C.7.6.3.1.7: the vertical size first; it stands where no spacing does, and yields to one.
+    assert pixel_aspect({"PixelAspectRatio": ["5", "4"]}) == pixel_aspect({"PixelAspectRatio": "5\\4"}) == 1.25
+    assert pixel_aspect({"PixelAspectRatio": [2, 1], "PixelSpacing": [0.3, 0.3]}) == 1
+    assert pixel_aspect({"PixelAspectRatio": [0, 1]}) == pixel_aspect({"PixelAspectRatio": [9, 1]}) == 1
+
+
+def test_a_square_size_of_pixels_that_the_file_says_are_not_square() -> None:
+    for header, said in (({"PixelAspectRatio": [5, 4]}, True), ({"PixelAspectRatio": [1, 1]}, False), ({}, False)):
+        found = pixel_size(header, (0.3, 0.3))
+        assert found.row_mm == 0.3 and len(found.contradictions) == int(said)
+        assert ("is 1 here and 1.25 by the file; lengths in one direction are wrong" in found.note) is said
+    assert pixel_size({"PixelAspectRatio": [5, 4]}, (0.375, 0.3)).contradictions == ()

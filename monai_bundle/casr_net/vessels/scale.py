@@ -23,6 +23,7 @@ source, a PixelSpacing that is calibrated."""
 
 ATTRIBUTES = {
     "PixelSpacing": "0028,0030",
+    "PixelAspectRatio": "0028,0034",
     "PixelSpacingCalibrationType": "0028,0A02",
     "ImagerPixelSpacing": "0018,1164",
     "EstimatedRadiographicMagnificationFactor": "0018,1114",
@@ -110,12 +111,8 @@ def pixel_size(header: Mapping[str, Any], stated: Any = None, catheter: Scale | 
     refused: list[str] = []
     chosen: Scale | None = None
     said: list[str] = []
-    for find in (
-        lambda: _by_user(asked, stated),
-        lambda: catheter,
-        lambda: _calibrated(asked),
-        lambda: _estimate(asked),
-    ):
+    others = (lambda: catheter, lambda: _calibrated(asked), lambda: _estimate(asked))
+    for find in (lambda: _by_user(asked, stated), *others):
         found = find()
         if chosen is None:
             refused += asked.take_refused()
@@ -129,26 +126,28 @@ def pixel_size(header: Mapping[str, Any], stated: Any = None, catheter: Scale | 
     detector = asked.usable("ImagerPixelSpacing", 2)
     reasons = "".join(f"; {text}" for text in refused)
     if chosen is not None:
-        said += _impossible(chosen, detector)
+        said += _impossible(chosen, detector, _stated_aspect(header))
         note = " ".join([f"{chosen.note.rstrip('.')}{reasons}.", *said])
         return replace(chosen, note=note, contradictions=tuple(said))
     reason = "No calibration is stated, so that no millimetres are given"
-    if refused:
-        return Scale(None, None, False, f"{reason}: {'; '.join(refused)}.")
-    if detector is not None or _numbers(_value(header, "PixelSpacing")):
-        return Scale(None, None, False, f"{reason}: the spacing is the detector's.")
-    return Scale(None, None, False, f"{reason}.")
+    of_detector = detector is not None or _numbers(_value(header, "PixelSpacing"))
+    why = "; ".join(refused) or ("the spacing is the detector's" if of_detector else "")
+    return Scale(None, None, False, f"{reason}: {why}." if why else f"{reason}.")
 
 
 def pixel_aspect(header: Mapping[str, Any]) -> float:
-    """Height of a pixel over its width, by ImagerPixelSpacing, else PixelSpacing, calibrated or not; 1 where neither is
-    usable, or where the ratio is below 0.2 or above 5."""
+    """Height of a pixel over its width, by ImagerPixelSpacing, PixelSpacing, calibrated or not, or PixelAspectRatio
+    (PS3.3 C.7.6.3.1.7), whichever is usable first; 1 where none is, or where the ratio is below 0.2 or above 5."""
+    return _stated_aspect(header) or 1.0
+
+
+def _stated_aspect(header: Mapping[str, Any]) -> float | None:
     asked = _Asked(header)
-    for name in ("ImagerPixelSpacing", "PixelSpacing"):
-        spacing = asked.numbers(name, 2, _value(header, name))
-        if spacing is not None and ASPECT[0] <= spacing[0] / spacing[1] <= ASPECT[1]:
-            return spacing[0] / spacing[1]
-    return 1.0
+    for name in ("ImagerPixelSpacing", "PixelSpacing", "PixelAspectRatio"):
+        pair = asked.numbers(name, 2, _value(header, name))
+        if pair is not None and ASPECT[0] <= pair[0] / pair[1] <= ASPECT[1]:
+            return pair[0] / pair[1]
+    return None
 
 
 class _Asked:
@@ -181,9 +180,8 @@ class _Asked:
 
 def _by_user(asked: _Asked, stated: Any) -> Scale | None:
     spacing = asked.numbers("The pixel size that was stated", 2, stated)
-    return (
-        None if spacing is None else Scale(spacing[0], spacing[1], False, "Pixel size as stated by the user.", "user")
-    )
+    note = "Pixel size as stated by the user."
+    return None if spacing is None else Scale(spacing[0], spacing[1], False, note, "user")
 
 
 def _calibrated(asked: _Asked) -> Scale | None:
@@ -234,22 +232,22 @@ def _contradiction(used: Scale, other: Scale) -> list[str]:
     ]
 
 
-def _impossible(used: Scale, detector: Sequence[float] | None) -> list[str]:
-    """What speaks against a size, by the detector's spacing, which is that of the pixels magnified."""
-    if detector is None or used.kind == "magnification" or used.row_mm is None or used.column_mm is None:
+def _impossible(used: Scale, detector: Sequence[float] | None, aspect: float | None) -> list[str]:
+    """What speaks against a size, by the detector's spacing, which is that of the pixels magnified, and their shape."""
+    if used.kind == "magnification" or used.row_mm is None or used.column_mm is None:
         return []
     said = []
-    factor = math.sqrt(detector[0] * detector[1]) / _side(used)
-    if not 1 / 1.02 <= factor <= MAX_MAGNIFICATION:  # rounded values may differ a little
+    factor = 1.0 if detector is None else math.sqrt(detector[0] * detector[1]) / _side(used)
+    if detector is not None and not 1 / 1.02 <= factor <= MAX_MAGNIFICATION:  # rounded values may differ a little
         said.append(
             f"The detector's spacing of {detector[0]:.3g} mm and a pixel of {_side(used):.3g} mm in the patient would "
             f"be a magnification of {factor:.2g}; 1 to {MAX_MAGNIFICATION:g} is possible."
         )
-    shapes = detector[0] / detector[1], used.row_mm / used.column_mm
-    if max(shapes) > 1.02 * min(shapes):
+    shape = used.row_mm / used.column_mm
+    if aspect is not None and max(shape, aspect) > 1.02 * min(shape, aspect):
         said.append(
-            f"A pixel's height over its width is {shapes[1]:.3g} here and {shapes[0]:.3g} at the detector; lengths in "
-            "one direction are wrong."
+            f"A pixel's height over its width is {shape:.3g} here and {aspect:.3g} by the file; lengths in one "
+            "direction are wrong."
         )
     return said
 
