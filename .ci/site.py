@@ -29,6 +29,14 @@ PAGES = {
 }
 """Pages of the site that stand elsewhere in the repository."""
 
+MADE = {
+    "cli.md": "monai_bundle/casr_net/cli",
+    "configs.md": "monai_bundle/configs/inference.json",
+    "run-json.md": "monai_bundle/docs/run.schema.json",
+    "measurements-json.md": "monai_bundle/docs/measurements.schema.json",
+}
+"""Pages that are made, and what of the repository a link to them names: pages are read there too."""
+
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 PICTURES = (".png", ".jpg", ".webp", ".svg")
 
@@ -82,7 +90,7 @@ def source_of(page: str) -> str:
 
 def site_name(place: str) -> str:
     """What a file of the repository is called on the site; empty if it is not there."""
-    known = {source: page for page, source in PAGES.items()}
+    known = {source: page for page, source in (PAGES | MADE).items()}
     if place in known:
         return known[place]
     if place.startswith("docs/"):

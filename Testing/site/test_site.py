@@ -80,6 +80,19 @@ def test_pages_of_other_folders_keep_their_links(site: Path) -> None:
     assert 'href="page.html"' in server and 'href="slicer.html"' in server
 
 
+def test_links_lead_somewhere_in_the_repository_too(site: Path) -> None:
+    """Pages are read there as well as on the site, where those to sources of made pages lead to these."""
+    pages = sorted(path for path in ROOT.rglob("*.md") if not {"node_modules", "results"} & set(path.parts))
+    pages = [path for path in pages if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)]
+    assert len(pages) >= 20
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if "://" not in target and not target.startswith("mailto:"):
+                assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"
+    segment = (site / "segment.html").read_text(encoding="utf-8")
+    assert [f'href="{name}.html"' in segment for name in ("run-json", "cli", "configs")] == [True] * 3
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
