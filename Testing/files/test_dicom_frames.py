@@ -55,6 +55,18 @@ def test_transfer_syntaxes_without_compression(syntax: pydicom.uid.UID, bits: in
     assert (source.bits, source.warnings) == (bits, [])
 
 
+def test_a_transfer_syntax_that_is_none_is_named_and_an_empty_one_told_from_the_data(tmp_path: Path) -> None:
+    frames = cine(2, 33, 45, 8)
+    path = write(tmp_path / "a.dcm", xa(frames))
+    whole, known = path.read_bytes(), b"1.2.840.10008.1.2.1\0"
+    assert whole.count(known) == 1
+    path.write_bytes(whole.replace(known, b"1.2.840.113619.5.22\0"))
+    with pytest.raises(DataError, match=r"a\.dcm: its transfer syntax '1\.2\.840\.113619\.5\.22' is none"):
+        opened(path)
+    path.write_bytes(whole.replace(known, bytes(len(known))))
+    assert (pixels(opened(path)) == frames).all()
+
+
 def test_bytes_in_words_of_big_endian(tmp_path: Path) -> None:
     """8-bit pixels with VR OW: the bytes of each word change places (PS3.5 8.1.2)."""
     frames = cine(3, 33, 45, 8)

@@ -114,6 +114,14 @@ def test_cmyk_becomes_rgb(grey: np.ndarray, tmp_path: Path) -> None:
         assert found.shape[0] == 3 and np.abs(found[0].astype(int) - grey.T).mean() < 16
 
 
+def test_an_orientation_that_is_no_number_counts_as_none(grey: np.ndarray, tmp_path: Path) -> None:
+    entry = struct.pack("<HHI4s", 0x0112, 2, 4, b"abc")  # a text where the standard has a number
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    for name in ("a.png", "a.jpg"):
+        Image.fromarray(grey).save(tmp_path / name, exif=exif, quality=100)
+        assert open_raster(tmp_path / name).source.size == grey.shape[::-1]
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation(orientation: int, grey: np.ndarray, tmp_path: Path) -> None:
     image = Image.fromarray(grey)

@@ -133,7 +133,10 @@ def _orientation(path: Path, image: Any) -> int:
 
     behind = image.format == "PNG" and b"eXIf" in path.read_bytes()
     exif = image.getexif() if behind else Image.Image.getexif(image)
-    return int(exif.get(ORIENTATION, 1))
+    try:
+        return int(exif.get(ORIENTATION, 1))
+    except (TypeError, ValueError):  # a text or a list: no orientation, and no reason to refuse the pixels
+        return 1
 
 
 def _samples(image: Any) -> int:

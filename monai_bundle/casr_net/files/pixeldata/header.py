@@ -168,7 +168,7 @@ def _parse(path: Path, stream: BinaryIO) -> tuple[Dataset, PixelPlace | None]:
         data = read_partial(content, _stop(content, place, None), force=True)
     if not marked and not ("Rows" in data and place):
         raise DataError(f"{path}: not a DICOM file (no DICM marker, no image).")
-    if "TransferSyntaxUID" not in data.file_meta:
+    if not data.file_meta.get("TransferSyntaxUID"):
         implicit, little = _encoding(data)
         if not little:
             data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian

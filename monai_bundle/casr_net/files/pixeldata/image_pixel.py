@@ -84,6 +84,11 @@ def describe_pixels(path: Path, data: Dataset, place: PixelPlace) -> tuple[Image
         warnings.append(f"NumberOfFrames is {frames}")
         frames = None
     syntax = UID(str(data.file_meta.get("TransferSyntaxUID", "") or ""))
+    if not syntax.is_transfer_syntax:
+        raise DataError(
+            f"{path}: its transfer syntax {shown(syntax)} is none of the standard's; convert the file to an "
+            "uncompressed one."
+        )
     described = ImagePixel(
         columns,
         rows,
