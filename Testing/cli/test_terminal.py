@@ -38,6 +38,38 @@ def test_names_that_a_terminal_cannot_show(picture, tmp_path: Path) -> None:
     assert b"Error" not in done.stderr and b"unexpected" not in done.stderr
 
 
+def test_names_that_a_terminal_would_obey(picture, tmp_path: Path, capsys) -> None:
+    """Line breaks and control sequences in names of files: escaped, so that a line stays one."""
+    from casr_net.cli import main
+
+    picture(tmp_path / "ok\x1b[2J.png")
+    (tmp_path / "two\nlines\u2028.png").write_bytes(b"bad")
+    assert main(["info", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert r"ok\x1b[2J.png" in said.out and "\x1b" not in said.out
+    (line,) = (line for line in said.err.splitlines() if "bad" in line or "lines" in line)
+    assert r"two\nlines\u2028.png: " in line
+
+
+@pytest.mark.parametrize("command", ["segment", "analyze", "info", "evaluate"])
+def test_paths_that_the_system_refuses_are_named(command: str, png: Path, tmp_path: Path, capsys) -> None:
+    from casr_net.cli import main
+
+    name = str(tmp_path / ("n" * 300))
+    words = {"info": [name], "evaluate": [name, name]}.get(command, [str(png), "-o", name, "--quiet"])
+    assert main([command, *words]) != 0
+    error = capsys.readouterr().err
+    assert f"{name}: " in error and "File name too long" in error and "unexpected" not in error
+
+
+def test_a_pipe_is_no_configuration(png: Path, tmp_path: Path, capsys) -> None:
+    from casr_net.cli import main
+
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["segment", str(png), "-o", str(tmp_path / "out"), "-c", str(tmp_path / "pipe")]) == 2
+    assert "pipe: no regular file; a configuration is read several times" in capsys.readouterr().err
+
+
 def test_help_is_quick() -> None:
     """By processor time, which other work on the machine hardly changes; torch alone takes two seconds of it."""
     best = 9.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
+from unicodedata import category
 
-__all__ = ["CASRError", "DataError", "DiskFullError", "UsageError", "WeightsError", "shown"]
+__all__ = ["CASRError", "DataError", "DiskFullError", "UsageError", "WeightsError", "on_one_line", "shown"]
 
 
 class CASRError(Exception):
@@ -45,6 +46,13 @@ def shown(value: Any, limit: int = 60) -> str:
     """
     text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in _text(value, limit))
     return text if len(text) <= limit else text[: max(limit - 3, 0)] + "..."
+
+
+def on_one_line(text: str) -> str:
+    """A message for a terminal, which obeys control characters, such as those of a file's name: they are escaped."""
+    return "".join(
+        ascii(letter)[1:-1] if category(letter) in ("Cc", "Zl", "Zp") and letter != "\t" else letter for letter in text
+    )
 
 
 def _text(value: Any, limit: int) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from .. import __version__
-from ..errors import CASRError
+from ..errors import CASRError, DataError, on_one_line
 from .arguments import CommandParser
 
 __all__ = ["COMMANDS", "main"]
@@ -75,12 +75,21 @@ def _set_up_streams() -> None:
 
 def _set_up_messages(options: argparse.Namespace) -> None:
     logger = logging.getLogger("casr_net")
-    logger.handlers, logger.propagate = [logging.StreamHandler(sys.stderr)], False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine())
+    logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.DEBUG if options.debug else logging.ERROR if options.quiet else logging.INFO)
     # MONAI warns of a GPU decoder that is not needed here; what ignite says of an error, or of Ctrl-C, is said anyway.
     logging.getLogger("monai").setLevel(logging.ERROR)
     logging.getLogger("ignite").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message="NvImgCodec.*")
+
+
+class _OneLine(logging.Formatter):
+    """Messages on one line, whatever the names in them; where an error comes from stands below (--debug)."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return on_one_line(super().formatMessage(record))
 
 
 def _silence(stream: TextIO) -> None:
@@ -91,11 +100,14 @@ def _silence(stream: TextIO) -> None:
 def _expected(error: BaseException) -> CASRError | None:
     from ..inference.bundle import expected_error
 
-    return expected_error(error)
+    known = expected_error(error)
+    if known is None and isinstance(error, OSError) and error.filename is not None:
+        known = DataError(f"{error.filename}: {error.strerror or error}.")  # the system refuses it, wherever it is met
+    return known
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return on_one_line(" ".join(str(error).split())) or type(error).__name__
 
 
 def _parser(commands: Sequence[str]) -> argparse.ArgumentParser:

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Look at the files, print what they hold, and return the exit code."""
     window = checked_window(options)
-    from ..errors import CASRError, DataError
+    from ..errors import CASRError, DataError, on_one_line
     from ..files.images import read_angiogram
     from ..files.inputs import find_inputs
     from ..files.names import as_text
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         )
     else:
         for path, facts in found.items():
-            print(_block(as_text(path), facts))
+            print(_block(on_one_line(as_text(path)), facts))
         for kind, count in inputs.passed_over.items():
             logger.info("passed over, %s: %d.", kind, count)
     for failure in failures.values():

@@ -46,6 +46,8 @@ def config_files(overlays: Sequence[str | Path] = (), base: str = "inference.jso
 def _read_json(path: Path, named: str | Path) -> Any:
     if path.is_dir():
         raise UsageError(f"{named}: a folder; expected a configuration file.")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{named}: no regular file; a configuration is read several times, which a pipe cannot give.")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
