@@ -126,6 +126,24 @@ def test_what_looks_wrong_is_said_once_a_file_and_kept(segment, png: Path, cine:
     assert (grey["rule"], grey["low"], grey["high"]) == ("window of the user", 30, 49)
 
 
+@pytest.mark.parametrize(("frames", "marked", "said"), [
+    (1, {0: 0}, "0.0% of the image"), (1, {0: 299}, "1.5% of the image"), (1, {0: 300}, ""),
+    (3, {0: 0, 1: 0, 2: 299}, "1.5% of a frame"), (3, {0: 0, 1: 0, 2: 300}, ""), (3, {}, ""),
+])  # fmt: skip
+def test_vessels_that_are_next_to_nothing_in_all_frames(frames: int, marked: dict[int, int], said: str) -> None:
+    """As they are where bright vessels are taken for dark ones; frames before the contrast agent are not meant."""
+    record = FileRecord("a.dcm", "a", frames, wanted=frames, done=frames)
+    record.source, record.area = {"columns": 200, "rows": 100}, marked
+    lines = record.conclude()
+    assert len(lines) == bool(said)
+    assert all(f"{said} at most" in line and "where dark ones are expected" in line for line in lines)
+    # A part of a cine tells nothing of the rest, and a grey range that clips is another reason.
+    for spoil in ({"before": 1}, {"clipped": [0]}):
+        other = FileRecord("a.dcm", "a", frames, **spoil)
+        other.source, other.area = record.source, marked
+        assert not any("dark ones" in line for line in other.conclude())
+
+
 def test_an_ordinary_image_gets_no_warning(segment, png: Path, monkeypatch, capsys) -> None:
     from casr_net.network.casrnet import CASRNet
 
