@@ -215,6 +215,41 @@ def test_a_run_that_was_killed_is_taken_up(analyze: Callable[..., tuple[int, Pat
     assert code == 0 and place.is_file()
 
 
+@pytest.mark.parametrize("name", ["report.html", "centrelines.csv", "tree.graphml"])
+def test_a_report_that_lacks_a_file_is_made_anew(
+    analyze: Callable[..., tuple[int, Path]], made: Path, name: str
+) -> None:
+    _, output = analyze(made / "Quorble_Jane.png", options=masked(made))
+    (place,) = output.rglob(name)
+    whole = place.stat().st_size
+    for spoil in (place.unlink, lambda: place.write_bytes(b"")):
+        spoil()
+        assert analyze(made / "Quorble_Jane.png", options=masked(made))[0] == 0
+        assert place.stat().st_size == whole
+
+
+def test_the_index_lists_earlier_reports_and_replaces_no_other_page(
+    analyze: Callable[..., tuple[int, Path]], made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "index.html").write_text("<title>mine</title>")
+    assert analyze(made / "Quorble_Jane.png", options=masked(made), quiet=False)[0] == 0
+    assert "index.html is no index of this program; it is kept as index_old1.html" in capsys.readouterr().err
+    assert (output / "index_old1.html").read_text() == "<title>mine</title>"
+    assert analyze(made / "Quorble_Jane.dcm", options=masked(made), quiet=False)[0] == 0
+    assert "1 of 1 inputs measured" in capsys.readouterr().err
+    page = (output / "index.html").read_text(encoding="utf-8")
+    assert page.count("/report.html") == 2 and page.count('<tr><th scope="row">') == 2
+    assert not (output / "index_old2.html").exists()
+    # Reports whose names may be those of patients stay out of an index without them, and are in one with them.
+    assert analyze(made / "Quorble_Jane.png", options=(*masked(made), "--keep-identity"))[0] == 0
+    assert (output / "index.html").read_text(encoding="utf-8").count("/report.html") == 3
+    assert analyze(made / "Quorble_Jane.dcm", options=masked(made))[0] == 0
+    page = (output / "index.html").read_text(encoding="utf-8")
+    assert page.count("/report.html") == 2 and leaks(page) == []
+
+
 def test_a_batch_by_the_network(
     analyze: Callable[..., tuple[int, Path]], made: Path, tmp_path: Path, random_weights: Path, small_config: Path,
     capsys: pytest.CaptureFixture[str],
@@ -227,7 +262,8 @@ def test_a_batch_by_the_network(
     (tmp_path / "in1" / "again.png").write_bytes((tmp_path / "in1" / "run.png").read_bytes())
     (tmp_path / "in2" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     options = ("--weights", random_weights, "--config", small_config, "--frame", 0)
-    code, output = analyze(tmp_path / "in1", tmp_path / "in2", options=options, quiet=False)
+    twice = tmp_path / "in2" / "broken.png"
+    code, output = analyze(tmp_path / "in1", tmp_path / "in2", twice, options=options, quiet=False)
     said = capsys.readouterr().err
     page = (output / "index.html").read_text(encoding="utf-8")
     assert code == 1 and page.count('<tr><th scope="row">') == 3

@@ -66,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: exists and is no folder.")
 
+    from ..files.atomic import check_folder
     from ..report.batch import Batch, find_files, with_mask
     from ..report.options import Options
 
@@ -87,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
                 raise
             raise type(error)(str(error).replace(options.mask, "--mask")) from None
     elif any(file.error is None for file in files):
+        check_folder(output)  # before minutes of work
         logging.getLogger("casr_net").info("Loading the network ...")
         from ..inference.runtimes.buffers import share_memory
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, UsageError
-from .atomic import write_atomically
+from .atomic import check_folder, write_atomically
 from .images import Angiogram, read_angiogram
 from .maps import write_map, write_png
 from .moving import COVERED, ENDINGS, require_video, sheet_frames, shrunk, write_animation, write_sheet, write_video
@@ -44,6 +44,7 @@ class ResultWriter:
 
     Attributes:
         frames: path of a file, to the frames that are to come, see :meth:`expect`.
+        kept: results that were there when the run began; all others are to be made by it, see :meth:`write`.
 
     Raises:
         UsageError: for an unknown format or overlay, or a video where PyAV is not installed.
@@ -72,6 +73,7 @@ class ResultWriter:
         self.weights = weights
         self._stack: Stack | None = None
         self.frames: dict[str, list[int]] = {}
+        self.kept: set[Path] = set()
 
     @property
     def main(self) -> str:
@@ -111,12 +113,7 @@ class ResultWriter:
         Raises:
             DataError: when the folder cannot be made or written to.
         """
-        probe = self.output_dir / ".probe"
-        try:
-            write_atomically(probe, lambda path: path.write_bytes(b""))
-        except DataError as error:
-            raise DataError(str(error).replace(str(probe), str(self.output_dir))) from error
-        probe.unlink()
+        check_folder(self.output_dir)
 
     def expect(self, items: Sequence[dict[str, Any]]) -> None:
         """Say which frames of a file are to come. Without that, all of them are waited for.
@@ -160,7 +157,7 @@ class ResultWriter:
             )
 
     def existing(self, item: dict[str, Any]) -> dict[str, Path]:
-        """Those of :meth:`paths` that are there.
+        """Those of :meth:`paths` that are there, and not empty.
 
         Raises:
             DataError: when a path cannot be one: its name is too long, its folder is a file or cannot be opened.
@@ -175,7 +172,7 @@ class ResultWriter:
         note: Callable[[str, Path], object] = lambda kind, path: None,
         source: Angiogram | None = None,
     ) -> list[Path]:
-        """Write one frame's results; without ``overwrite``, those that are not there yet.
+        """Write one frame's results; without ``overwrite``, those that :attr:`kept` does not name.
 
         Args:
             item: the frame, as listed by :func:`casr_net.files.find_inputs`.
@@ -188,14 +185,14 @@ class ResultWriter:
             the files written now; a stack is written with the last of its frames.
 
         Raises:
-            DataError: when a file cannot be written.
+            DataError: when a file cannot be written, or is there without being :attr:`kept`: another run has made it.
         """
-        paths = {kind: path for kind, path in self.paths(item).items() if self.overwrite or not _is_there(path)}
+        paths = {kind: path for kind, path in self.paths(item).items() if self.overwrite or path not in self.kept}
         binary = (mask > 0).astype(np.uint8)
         written: list[Path] = []
 
         def put(kind: str, write: Callable[[Path], object]) -> None:
-            written.append(write_atomically(paths[kind], write))
+            written.append(write_atomically(paths[kind], write, replace=self.overwrite))
             note(kind, paths[kind])
 
         waiting = self.whole(item) & paths.keys()
@@ -273,10 +270,10 @@ def _kept_frames(path: Path, format: str) -> list[int]:
 
 
 def _is_there(path: Path) -> bool:
+    """Whether there is a file that holds anything: an empty one is what a power cut leaves."""
     try:
-        os.lstat(path)
+        return os.lstat(path).st_size > 0
     except FileNotFoundError:
         return False
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    return True

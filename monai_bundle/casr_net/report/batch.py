@@ -4,6 +4,7 @@ that is wanted."""
 from __future__ import annotations
 
 import logging
+import os
 import re
 import traceback
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from ..files.digest import sha256
 from ..files.inputs import find_inputs
 from ..files.names import as_text
 from .analyse import analyse
-from .files import read_measurements, write_index, write_report
+from .files import earlier_rows, is_whole, read_measurements, write_index, write_report
 from .options import Options
 from .page import index_row
 from .provenance import network_of
@@ -59,6 +60,7 @@ def find_files(
     """
     found: list[Input] = []
     names: dict[str, str] = {}
+    failed: set[str] = set()
     # One by one, where the name says nothing: files that are called alike are no conflict then.
     for group in [paths] if keep_identity else [[path] for path in paths]:
         inputs = find_inputs(list(group), window)
@@ -67,6 +69,11 @@ def find_files(
         named = {item["path"]: item["name"] for item in inputs.items}
         for path in [*named, *(path for path in inputs.failures if path not in named)]:
             error = inputs.failures.get(path)
+            if error is not None and not keep_identity:  # given twice, it is one failure
+                real = os.path.realpath(path)
+                if real in failed:
+                    continue
+                failed.add(real)
             number = len(found) + 1
             name = named.get(path, "") if keep_identity else ""
             if not keep_identity and error is None:
@@ -119,7 +126,7 @@ class Batch:
         """Measure each file; whatever is wrong with one costs no other. Returns the exit code.
 
         Raises:
-            DataError: when the index cannot be written.
+            DataError: when the folder cannot be written to.
         """
         network = network_of(segmenter)
         kept = 0
@@ -136,7 +143,8 @@ class Batch:
                 self._failed(file, known, files)
             progress(1)
         if any(file.error is None for file in files):  # else there is nothing to keep
-            place = write_index(self.output, self.rows)
+            before = earlier_rows(self.output, {file.name for file in files}, self.options.keep_identity)
+            place = write_index(self.output, [*self.rows, *before])
             done = len(self.rows) - len(self.failures)
             logger.info(
                 "%d of %d inputs measured%s; see %s.", done, len(self.rows),
@@ -152,7 +160,8 @@ class Batch:
             content = read_measurements(folder)
             if content is not None:
                 self._same(folder, content, file, network)
-                return content, True
+                if is_whole(folder):
+                    return content, True
         analysis = analyse(file.path, segmenter, self.options, file.name)
         write_report(folder, analysis, Path(file.path))
         for line in analysis.warnings:

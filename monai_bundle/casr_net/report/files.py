@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from ..files.atomic import write_atomically
+from ..files.atomic import set_aside, write_atomically
 from ..files.dicom import save_dicom
 from ..files.dicom_derived import quiet
 from ..files.names import as_text
 from .measurements import FORM, VERSION, Analysis
-from .page import index_page, report_page
+from .page import index_page, index_row, report_page
 from .sr import make_sr
 from .tables import centrelines_csv
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["FILES", "read_measurements", "write_index", "write_report"]
+__all__ = ["FILES", "INDEX", "earlier_rows", "is_whole", "read_measurements", "write_index", "write_report"]
+
+logger = logging.getLogger("casr_net")
+
+INDEX = "index.html"
+TITLE = b"<title>Vessel measurements"
+BEGIN = 2**14  # bytes of a page that are looked at for its title
 
 FILES = ("centrelines.csv", "tree.graphml", "measurements.dcm", "report.html", "measurements.json")
 
@@ -99,13 +106,51 @@ def read_measurements(folder: Path) -> dict[str, Any] | None:
     return content
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether all files of a report are there, and none is empty; ``measurements.dcm`` is not in all reports."""
+    places = [folder / name for name in FILES if name != "measurements.dcm"]
+    return all(place.is_file() and place.stat().st_size for place in places)
+
+
+def earlier_rows(output: Path, names: Collection[str], keep_identity: bool) -> list[dict[str, Any]]:
+    """Rows of the index for reports of earlier runs in the same folder, by their names.
+
+    Args:
+        output: the folder.
+        names: of the reports of this run.
+        keep_identity: list those too that were made so: their names may be those of patients.
+    """
+    rows = []
+    for place in sorted(output.rglob("measurements.json")):
+        name = place.parent.relative_to(output).as_posix()
+        if name in names or place.parent == output:
+            continue
+        try:
+            content = read_measurements(place.parent)
+            if content is not None and (keep_identity or not content["input"]["identity"]):
+                rows.append(index_row(content, f"{name}/report.html"))
+        except (DataError, KeyError, TypeError, IndexError):  # not of this version, or no report at all
+            continue
+    return rows
+
+
 def write_index(folder: Path, rows: list[dict[str, Any]]) -> Path:
-    """Write ``index.html``.
+    """Write ``index.html``. A page of that name that is not ours is kept as ``index_old1.html``, and a line says so.
 
     Raises:
         DataError: when it cannot be written.
     """
-    return _text(folder / "index.html", index_page(rows, now()))
+    path = folder / INDEX
+    try:
+        with open(path, "rb") as file:
+            ours = TITLE in file.read(BEGIN)
+    except FileNotFoundError:
+        ours = True
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened: {error.strerror or error}.") from error
+    if not ours:
+        logger.warning("%s is no index of this program; it is kept as %s.", INDEX, set_aside(path).name)
+    return _text(path, index_page(rows, now()))
 
 
 def now() -> str:
