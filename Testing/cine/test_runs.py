@@ -76,7 +76,7 @@ def test_only_key_frames_are_written(run: Any, tmp_path: Path, bundle: Path, sur
     assert (file["frames"], file["wanted"], file["done"], made["frames"]["expected"]) == (FRAMES, 2, 2, 2)
     assert made["summary"] == "finished, 2 of 2 frames"
     curve = kept["outputs"]["run1_contrast.json"]
-    assert curve == {"run": 1, "input": file["path"], "kind": "contrast", "frame": None}
+    assert curve == {"run": 1, "input": file["path"], "kind": "contrast", "frame": None} | {"bytes": curve["bytes"]}
 
 
 def test_the_same_again_looks_at_nothing_and_more_frames_are_added(

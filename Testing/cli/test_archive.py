@@ -91,7 +91,8 @@ def test_instances_are_segmented_as_their_files_are(
         study, group, instance = uids(source)
         result = f"{study}/{group}/{instance}_mask.dcm"
         path = instance_address(pacs.url, study, group, instance)
-        assert found["outputs"][result] == {"run": 1, "input": path, "kind": "mask", "frame": None}
+        size = (tmp_path / "remote" / result).stat().st_size
+        assert found["outputs"][result] == {"run": 1, "input": path, "kind": "mask", "frame": None, "bytes": size}
         file = next(one for one in found["runs"][0]["files"] if one["path"] == path)
         assert (file["state"], file["done"], file["instance"], file["rows"]) == ("done", FRAMES, instance, 128)
         assert file["bytes"] > 0 and file["grey"] and "modified" not in file and "sha256" not in file

@@ -49,7 +49,7 @@ def test_video_of_a_cine(segment, xa: Path) -> None:
     assert frames.shape == (4, 128, 160, 3)
     assert rate == 12.5
     assert record(out)["outputs"]["run_overlay.webm"] == {
-        "run": 1, "input": str(xa), "kind": "overlay", "frame": None
+        "run": 1, "input": str(xa), "kind": "overlay", "frame": None, "bytes": (out / "run_overlay.webm").stat().st_size
     }  # fmt: skip
     assert record(out)["outputs"]["run_f0002_mask.png"]["frame"] == 2
 
@@ -160,6 +160,19 @@ def test_a_video_that_cannot_be_encoded_is_an_error_of_the_file(tmp_path: Path) 
 )
 def test_rate(header: dict[str, Any], rate: float) -> None:
     assert frame_rate(header) == rate
+
+
+def test_a_table_that_is_not_ours_is_kept(segment, png: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "areas.csv").write_text("patient,territory\n1,LAD\n")
+    assert segment(png, options=("--areas",), quiet=False)[0] == 0
+    assert "areas.csv: is no table of this program; it is kept as areas_old1.csv." in capsys.readouterr().err
+    assert (out / "areas_old1.csv").read_text() == "patient,territory\n1,LAD\n"
+    table = (out / "areas.csv").read_bytes()
+    (out / "areas.csv").write_bytes(b"\xef\xbb\xbf" + table.replace(b",", b";"))  # as a spreadsheet writes it
+    assert segment(png, options=("--areas",))[0] == 0
+    assert (out / "areas.csv").read_bytes() == table and not (out / "areas_old2.csv").exists()
 
 
 def test_areas(segment, png: Path, cine: Path) -> None:

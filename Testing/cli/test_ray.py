@@ -168,15 +168,15 @@ def test_a_full_disk_ends_the_run_and_it_can_go_on(
     segment, cines, pool, capsys, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
     pool()
-    paths, replace = cines("a.tif", "full.tif", "y.tif", "z.tif"), os.replace
+    paths, link = cines("a.tif", "full.tif", "y.tif", "z.tif"), os.link
 
     def full(source: Path, target: Path) -> None:
         if Path(target).name == "full_f0001_mask.png":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        replace(source, target)
+        link(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", full)
+        patch.setattr(os, "link", full)
         code, output = segment(*paths, options=options)
     assert code == 1
     assert capsys.readouterr().err.splitlines() == [

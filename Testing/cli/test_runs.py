@@ -67,7 +67,10 @@ def test_record_of_a_run(segment, png: Path, random_weights: Path, monkeypatch) 
     assert (file["grey"]["low"], file["grey"]["high"]) == (0, 255) and "8 bits" in file["grey"]["rule"]
     assert 0 < file["seconds"] < run["seconds"]["total"]
     assert set(file["quality"]) == {"0"} and 0 <= file["quality"]["0"] <= 1
-    assert found["outputs"] == {"angio_mask.png": {"run": 1, "input": "angio.png", "kind": "mask", "frame": None}}
+    written = (output / "angio_mask.png").stat().st_size
+    assert found["outputs"] == {
+        "angio_mask.png": {"run": 1, "input": "angio.png", "kind": "mask", "frame": None, "bytes": written}
+    }
     assert list(found["configs"]) == [run["config_sha256"]]
 
 
@@ -100,12 +103,64 @@ def test_what_is_missing_is_done(segment, png: Path, cine: Path) -> None:
 
 def test_a_further_kind_of_result_leaves_the_mask_alone(segment, png: Path) -> None:
     _, output = segment(png)
-    (output / "angio_mask.png").write_bytes(b"corrected by hand")
+    corrected = cv2.imencode(".png", np.zeros((128, 160), np.uint8))[1].tobytes()
+    (output / "angio_mask.png").write_bytes(corrected)
     assert segment(png, options=("--overlay",))[0] == 0
-    assert (output / "angio_mask.png").read_bytes() == b"corrected by hand"
+    assert (output / "angio_mask.png").read_bytes() == corrected
     assert {name: entry["run"] for name, entry in record(output)["outputs"].items()} == {
         "angio_mask.png": 1, "angio_overlay.png": 2
     }  # fmt: skip
+
+
+def test_an_empty_result_is_none_and_a_damaged_one_is_refused(segment, png: Path, tmp_path: Path, capsys) -> None:
+    """What a power cut or a full disk leaves of files that were whole once, in every format."""
+    options = ("--overlay", "--probability")
+    _, output = segment(png, options=options)
+    (output / "angio_mask.png").write_bytes(b"")
+    assert segment(png, options=options)[0] == 0
+    assert cv2.imread(str(output / "angio_mask.png"), cv2.IMREAD_GRAYSCALE).shape == (128, 160)
+    for name, sign in (("mask", " ("), ("probability", ": "), ("overlay", ": ")):
+        words = f"angio_{name}.png: exists already and was kept, it is not as it was written{sign}"
+        place = output / f"angio_{name}.png"
+        whole = place.read_bytes()
+        place.write_bytes(whole[: len(whole) // 2])
+        assert segment(png, options=options)[0] == 1, name
+        error = capsys.readouterr().err
+        assert words in error and "--overwrite replaces it" in error and place.stat().st_size == len(whole) // 2
+        place.write_bytes(whole)
+    for ending in ("nrrd", "mha", "nii.gz"):
+        options = ("--format", ending, "--output", tmp_path / ending)
+        assert segment(png, options=options)[0] == 0
+        place = tmp_path / ending / f"angio_mask.{ending}"
+        place.write_bytes(place.read_bytes()[:-40])
+        assert segment(png, options=options)[0] == 1, ending
+        assert "it is not as it was written (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format", ["png", "nrrd"])
+def test_two_runs_at_once_lose_nothing(segment, png: Path, picture, tmp_path, monkeypatch, capsys, format: str) -> None:
+    """Two files of one name, by two runs that both found the folder empty: the first mask stays, the second run says
+    so."""
+    from casr_net.files.results import ResultWriter
+
+    other = picture(tmp_path / "elsewhere" / "angio.png")
+    options, write, made = ("--format", format), ResultWriter.write, []
+
+    def meanwhile(self: Any, *rest: Any) -> Any:
+        if not made:
+            made.append(0)
+            made[0] = segment(other, options=options)[0]
+        return write(self, *rest)
+
+    monkeypatch.setattr(ResultWriter, "write", meanwhile)
+    code, output = segment(png, options=options)
+    error = capsys.readouterr().err
+    assert (code, made) == (1, [0])
+    assert f"angio_mask.{format}: was made by another run meanwhile, and was kept; --overwrite replaces it." in error
+    found = record(output)
+    assert found["outputs"][f"angio_mask.{format}"]["input"] == str(other)
+    assert sorted(run["files"][0]["state"] for run in found["runs"]) == ["done", "failed"]
+    assert not list(output.glob(".part-*"))
 
 
 @pytest.mark.parametrize(("options", "what"), [(("--window", 100, 90), "settings"), ("weights", "weights")])
@@ -185,7 +240,7 @@ def test_an_interrupted_stack_begins_anew(segment, cine: Path, monkeypatch) -> N
     assert segment(cine, options=("--format", "nrrd"))[0] == 0
     assert files(output) == ["run.json", "run1_mask.nrrd"]
     assert record(output)["outputs"]["run1_mask.nrrd"] == {
-        "run": 2, "input": str(cine), "kind": "mask", "frame": None
+        "run": 2, "input": str(cine), "kind": "mask", "frame": None, "bytes": (output / "run1_mask.nrrd").stat().st_size
     }  # fmt: skip
 
 

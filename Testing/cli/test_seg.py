@@ -291,7 +291,7 @@ def test_runs_go_on_and_keep(segment, cine: Path, monkeypatch) -> None:
     assert segment(cine, options=("--format", "seg"))[0] == 0
     assert (output / "run1_mask.dcm").read_bytes() == first and files(output) == ["run.json", "run1_mask.dcm"]
     assert record(output)["outputs"]["run1_mask.dcm"] == {
-        "run": 2, "input": str(cine), "kind": "mask", "frame": None
+        "run": 2, "input": str(cine), "kind": "mask", "frame": None, "bytes": len(first)
     }  # fmt: skip
     assert segment(cine, options=("--format", "seg", "--overwrite"))[0] == 0
     again = pydicom.dcmread(output / "run1_mask.dcm")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from casr_net.errors import DataError, UsageError
-from casr_net.files.atomic import write_atomically
+from casr_net.files.atomic import set_aside, write_atomically
 from casr_net.files.images import read_angiogram
 from casr_net.files.inputs import find_inputs
 from casr_net.files.masks import read_mask
@@ -118,10 +119,47 @@ def test_existing_results_are_kept(png: Path, tmp_path: Path) -> None:
     mask = np.ones(read_angiogram(png).size)
     kept = ResultWriter(tmp_path, probability=True)
     assert kept.existing(item(png)) == {"mask": tmp_path / "x_mask.png"}
+    kept.kept = set(kept.existing(item(png)).values())
     assert [path.name for path in kept.write(item(png), mask, mask)] == ["x_probability.png"]
     assert (tmp_path / "x_mask.png").read_bytes() == b"mine"
     ResultWriter(tmp_path, overwrite=True).write(item(png), mask, None)
     assert cv2.imread(str(tmp_path / "x_mask.png"), cv2.IMREAD_UNCHANGED).min() == 255
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_another_process_makes_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """With and without hard links, which FAT has none of; an empty file is nothing to keep."""
+    if not links:
+
+        def refuse(*paths: object) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    place = tmp_path / "x.png"
+    write_atomically(place, lambda path: path.write_bytes(b"first"), replace=False)
+
+    def second(path: Path) -> None:
+        path.write_bytes(b"second")
+
+    with pytest.raises(DataError, match=r"x\.png: was made by another run meanwhile, and was kept"):
+        write_atomically(place, second, replace=False)
+    assert place.read_bytes() == b"first"
+    write_atomically(place, second)
+    assert place.read_bytes() == b"second"
+    place.write_bytes(b"")
+    write_atomically(place, lambda path: path.write_bytes(b"third"), replace=False)
+    assert place.read_bytes() == b"third" and place.stat().st_nlink == 1 and os.listdir(tmp_path) == ["x.png"]
+
+
+def test_a_file_that_is_not_ours_is_set_aside(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / "areas.csv").write_bytes(b"%d" % number)
+        assert set_aside(tmp_path / "areas.csv").name == f"areas_old{number}.csv"
+    assert (tmp_path / "areas_old1.csv").read_bytes() == b"1"
+    with pytest.raises(DataError, match=r"none\.csv: cannot be renamed: No such file"):
+        set_aside(tmp_path / "none.csv")
 
 
 def test_unknown_format() -> None:

@@ -56,12 +56,14 @@ class FileJob:
         record: what is known of it; its path may be the address of an instance.
         missing: frames that lack a result.
         asked: all frames that results are wanted of.
+        kept: results of these frames that were there before.
         again: it has been tried before, and nobody knows how far that came: all of ``missing`` are made anew.
     """
 
     record: FileRecord
     missing: list[int]
     asked: list[int]
+    kept: set[Path] = field(default_factory=set)
     again: bool = False
 
     @property
@@ -100,9 +102,10 @@ def file_jobs(items: Sequence[dict[str, Any]], writer: ResultWriter, report: Run
     """The files of the frames that :func:`casr_net.inference.wanted_items` gave, in order."""
     jobs = []
     for path, group in itertools.groupby(items, key=lambda item: item["path"]):
-        frames = [item["frame"] for item in group]
-        record = report.files[path]
-        jobs.append(FileJob(record, frames, writer.frames.get(path) or list(range(record.frames))))
+        missing = list(group)
+        record, frames = report.files[path], [item["frame"] for item in missing]
+        kept = {place for item in missing for place in writer.paths(item).values()} & writer.kept
+        jobs.append(FileJob(record, frames, writer.frames.get(path) or list(range(record.frames)), kept))
     return jobs
 
 
@@ -153,7 +156,7 @@ class FileWorker:
     def _run(self, job: FileJob, local: Path | None) -> None:
         path = job.record.path if local is None else str(local)
         items = [{**item, "image": path, "path": path} for item in job.items]
-        self._writer.frames = {path: job.asked}
+        self._writer.frames, self._writer.kept = {path: job.asked}, job.kept
         self._writer.overwrite = self._overwrite or job.again
         if local is not None:
             found = read_angiogram(local, self._writer.window).frames

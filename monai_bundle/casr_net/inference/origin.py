@@ -46,6 +46,9 @@ def difference(record: RunFile, results: Iterable[Path], path: str, run: dict[st
         entry = record.outputs.get(record.key(result)) or unlisted(record, result, path)
         if entry is None:
             return f"{result}: exists already and was kept, no record tells how it was made", source
+        damage = _damage(result, entry)
+        if damage:
+            return f"{result}: exists already and was kept, {damage}", source
         maker, origin = entry.get("run"), entry.get("input")
         if (maker, origin) in looked_at:
             continue
@@ -54,6 +57,28 @@ def difference(record: RunFile, results: Iterable[Path], path: str, run: dict[st
         if other:
             return f"{result}: exists already and was kept, it was made {other}", source
     return "", source
+
+
+def _damage(result: Path, entry: dict[str, Any]) -> str:
+    """What has happened to a result since it was written, if it cannot be used any more. One that has become another
+    file is kept if it can be: a user may have corrected the mask."""
+    try:
+        here, written = os.stat(result).st_size, entry.get("bytes")
+    except OSError as error:
+        return f"it cannot be opened: {error.strerror or error}"
+    if written is None or here == written:
+        return ""
+    if entry.get("kind") == "mask":
+        from ..files.masks import read_mask
+
+        try:
+            read_mask(result)
+        except DataError as error:
+            reason = str(error).removeprefix(f"{result}: ").rstrip(".")
+            return f"it is not as it was written ({here} bytes, then {written}): {reason}"
+    elif here < written:
+        return f"it is not as it was written: {here} of {written} bytes"
+    return ""
 
 
 def _compare(record: RunFile, maker: Any, origin: Any, path: str, run: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -188,6 +188,7 @@ class RunReport:
             "input": as_text(item["path"]),
             "kind": kind,
             "frame": item["frame"] if item["frames"] > 1 and numbered else None,
+            "bytes": os.stat(path).st_size,
         }
 
     def frame_done(self, item: dict[str, Any], seconds: float = 0.0) -> None:
@@ -261,9 +262,8 @@ class RunReport:
         """Write how far the run has come."""
         if self.run["number"]:
             begun = time.perf_counter()
-            # What was written before the run began, such as curves, gets its number here.
-            number = self.run["number"]
-            self.record.update(self._current(), {key: {"run": number, **made} for key, made in self._outputs.items()})
+            number = {"run": self.run["number"]}  # for what was written before the run began too, such as curves
+            self.record.update(self._current(), {key: number | made for key, made in self._outputs.items()})
             self._outputs = {}
             self._saved = time.perf_counter()
             self._cost = self._saved - begun

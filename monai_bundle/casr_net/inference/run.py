@@ -116,7 +116,11 @@ def _missing(items: Sequence[dict[str, Any]], writer: ResultWriter, report: RunR
     writer.check_kept(items)
     for item, places in zip(items, existing, strict=True):
         report.adopt(item, places)
-    return _lacking(items, existing, writer)
+    lacking = _lacking(items, existing, writer)
+    frames = {item["frame"] for item in lacking}
+    writer.kept |= {place for item, places in zip(items, existing, strict=True) if item["frame"] in frames
+                    for place in places.values()}  # fmt: skip
+    return lacking
 
 
 def _lacking(

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import DataError
-from ..files.atomic import write_atomically
+from ..files.atomic import set_aside, write_atomically
 from ..files.names import as_text
 
 __all__ = ["FORM", "VERSION", "RunFile", "now"]
@@ -99,11 +99,7 @@ class RunFile:
             reason = self.load()
             said = ""
             if reason:
-                kept = _free_name(self.path)
-                try:
-                    os.replace(self.path, kept)
-                except OSError as error:
-                    raise DataError(f"{self.path}: cannot be renamed: {error.strerror or error}.") from error
+                kept = set_aside(self.path)
                 said = f"{self.path}: {reason}; it is kept as {kept.name}, and a new one is begun."
             run["number"] = 1 + max((known["number"] for known in self.runs), default=0)
             self.configs[run["config_sha256"]] = config
@@ -147,15 +143,6 @@ class RunFile:
             return lock.acquire(timeout=LOCK_SECONDS)
         except Timeout as error:
             raise DataError(f"{self.path}: another run has been writing it for {LOCK_SECONDS} s.") from error
-
-
-def _free_name(path: Path) -> Path:
-    number = 1
-    while True:
-        kept = path.with_name(f"{path.stem}_old{number}{path.suffix}")
-        if not os.path.lexists(kept):
-            return kept
-        number += 1
 
 
 def now() -> str:
