@@ -114,9 +114,18 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Overlay that makes the network's input small, for speed."""
+    """Overlay that makes the network's input small, for speed, and leaves out mirror images: the mean over them is next
+    to nothing where weights were never trained."""
     path = tmp_path_factory.mktemp("config") / "small.json"
-    path.write_text(json.dumps({"network_size": 96}))
+    path.write_text(json.dumps({"network_size": 96, "tta": False}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def mirrored_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Overlay for behind that one: mirror images of single images, as shipped."""
+    path = tmp_path_factory.mktemp("config") / "mirrored.json"
+    path.write_text(json.dumps({"tta": "auto"}))
     return path
 
 

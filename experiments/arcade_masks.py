@@ -52,7 +52,7 @@ def arcade_images(data: Path, names: list[str], cache: Path, weights: Path = WEI
         source = read_angiogram(data / "images" / name)
         stored = folder / f"{Path(name).stem}.npz"
         if not stored.is_file():
-            segmenter = segmenter or Segmenter(weights=str(weights))
+            segmenter = segmenter or Segmenter(weights=str(weights), tta=False)
             found = segmenter.of(source, 0)
             np.savez_compressed(
                 stored, mask=found.mask.T, probability=np.round(found.probability.T * 255).astype(np.uint8)

@@ -78,7 +78,10 @@ def main() -> None:
     for word in options.networks:
         name, file = word.split("=", 1)
         threshold = float(thresholds.get(name, 0.5))
-        segmenter = Segmenter(device="cpu", weights=file, runtime="openvino", precision="fp32", threshold=threshold)
+        segmenter = Segmenter(
+            device="cpu", weights=file, runtime="openvino", precision="fp32", threshold=threshold,
+            tta=False,
+        )  # fmt: skip
         record["networks"][name] = {
             "sha256": sha256(Path(file)), "threshold": threshold,
             "own, seen in training": {kind: on_own(segmenter, images) for kind, images in own.items()},

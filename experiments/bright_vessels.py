@@ -46,7 +46,7 @@ def main() -> None:
         for path in paths:
             grey = read_angiogram(path).grey(0)
             for kind, shown in (("as it is", grey), ("inverted", 1 - grey)):
-                measured[kind].append(float((segmenter.grey(shown).mask > 0).mean()))
+                measured[kind].append(float((segmenter.grey(shown, frames=1).mask > 0).mean()))
         found["network"][name] = {
             kind: {
                 "images": len(values), "below": sum(value < FEW for value in values), "least": round(min(values), 4),

@@ -45,7 +45,7 @@ def main() -> None:
     segmenters = {
         size: Segmenter(
             options.config, device="cpu", weights=str(options.weights), runtime=options.runtime, precision="fp32",
-            network_size=size,
+            network_size=size, tta=False,
         )
         for size in SIZES
     }  # fmt: skip

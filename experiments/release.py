@@ -76,7 +76,7 @@ def release(
         if size > largest:
             raise DataError(f"{source}: packed it has {size} bytes; {largest} are allowed.")
         before, after = (
-            figures(Segmenter(list(network), device="cpu", weights=str(path), **values), cases)
+            figures(Segmenter(list(network), device="cpu", weights=str(path), **{"tta": False, **values}), cases)
             for path in (source, packed)
         )
         change = {name: after[name] - before[name] for name in before}

@@ -69,7 +69,7 @@ def measured(weights: Path, config: Sequence[str], data: Path, cache: Path, wors
     digest = sha256(weights)
     folder = cache / digest[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    segmenter = Segmenter(list(config), device="cpu", weights=str(weights), runtime="onnx")
+    segmenter = Segmenter(list(config), device="cpu", weights=str(weights), runtime="onnx", tta=False)
     areas: dict[str, float] = {}
 
     def segment(image: Any) -> Any:

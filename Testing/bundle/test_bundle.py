@@ -69,7 +69,7 @@ def test_files_of_the_zoo(bundle: Path) -> None:
 def test_calibration_is_of_the_weights_that_ship(bundle: Path, name: str, kind: str) -> None:
     results = bundle.parent / "experiments" / "results" / "shipped_calibration.json"
     entry = json.loads(results.read_text())["shipped"][name][kind]
-    found = WeightsCalibration(bundle / "models" / name, tta=kind == "tta").fit
+    found = WeightsCalibration(bundle / "models" / name, tta=kind == "tta").fit()
     assert found == TwoTemperatures(entry["below"], entry["above"])
     assert entry["ece_there"]["after"] < 0.005 < entry["ece_there"]["before"]
 

@@ -41,12 +41,12 @@ def maps(output: Path) -> tuple[np.ndarray, np.ndarray, Any]:
 
 
 @pytest.mark.parametrize("runtime", ["torch", *installed_runtimes()[-1:]])
-@pytest.mark.parametrize("tta", [False, True])
+@pytest.mark.parametrize("tta", [False, True, None])
 def test_maps_are_calibrated_and_masks_are_not(
-    segment: Callable[..., Any], png: Path, own: Path, tmp_path: Path, runtime: str, tta: bool
+    segment: Callable[..., Any], png: Path, own: Path, mirrored_config: Path, runtime: str, tta: bool | None
 ) -> None:
     options = ["--weights", own, "--runtime", runtime, "--probability", "--no-refine", "--overwrite"]
-    options += ["--tta"] if tta else []
+    options += {True: ["--tta"], False: ["--no-tta"], None: ["--config", mirrored_config]}[tta]
     results = []
     for known in (False, True, True):  # the third run of a runtime goes by its plan
         if known:
@@ -56,11 +56,11 @@ def test_maps_are_calibrated_and_masks_are_not(
         results.append(maps(output))
     (mask, plain, said), *later = results
     assert said is None
-    values = MEAN if tta else ONE
+    values = ONE if tta is False else MEAN  # without a word a single image has its mirror images
     expected = 255 * TwoTemperatures(**values)(plain / 255)
     assert np.abs(expected - plain).max() > 8
     for other, calibrated, record in later:
-        assert record == values and np.array_equal(other, mask)
+        assert record == (ONE | {"single_image": MEAN} if tta is None else values) and np.array_equal(other, mask)
         assert np.abs(calibrated - expected).max() <= 4  # 8 bits were rounded before they were multiplied
 
 
@@ -91,12 +91,16 @@ def test_table_is_as_good_as_8_bits(own: Path) -> None:
 
 def test_other_weights_beside_the_file_have_none(own: Path, tmp_path: Path) -> None:
     calibrate(own)
-    assert WeightsCalibration(own).fit == TwoTemperatures(**ONE)
-    assert WeightsCalibration(own, tta=True).fit == TwoTemperatures(**MEAN)
+    assert WeightsCalibration(own).fit(1) == TwoTemperatures(**ONE)
+    assert WeightsCalibration(own, tta=True).fit(None) == TwoTemperatures(**MEAN)
+    auto, image = WeightsCalibration(own, "auto"), np.full((4, 4), 0.3, np.float32)
+    assert [auto.fit(frames) for frames in (1, 2, None)] == [TwoTemperatures(**MEAN)] + 2 * [TwoTemperatures(**ONE)]
+    assert (auto(image) == auto(image, 1)).all() and (auto(image[None]) == auto(image, 2)[None]).all()
+    assert (auto(image, 1) != auto(image, 2)).all()
     other = own.with_name("other.pt")
     other.write_bytes(b"other weights")
     probability = np.array([0.0, 0.3, 1.0], np.float32)
-    assert WeightsCalibration(other).fit is None and WeightsCalibration(other)(probability) is probability
+    assert WeightsCalibration(other).fit() is None and WeightsCalibration(other)(probability) is probability
 
 
 @pytest.mark.parametrize(

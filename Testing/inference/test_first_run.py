@@ -125,9 +125,9 @@ def test_only_what_may_have_a_plan_gets_another_process(
         assert told == ([] if started else None)
         return bool(started)
 
-    assert is_started() and is_started(runtime="auto") and is_started(refine=False)
+    assert is_started() and is_started(runtime="auto") and is_started(refine=False) and is_started(tta=True)
     for others in (
-        {"runtime": "torch"}, {"tta": True}, {"key_frames": 2}, {"device_name": "cuda"}, {"weights": "missing.pt"},
+        {"runtime": "torch"}, {"key_frames": 2}, {"device_name": "cuda"}, {"weights": "missing.pt"},
     ):  # fmt: skip
         assert not is_started(**others), others
     with monkeypatch.context() as change:  # a folder that cannot be written to; whoever runs the tests may be root

@@ -69,9 +69,10 @@ def without_times(content: Any) -> Any:
 @needs_runtime
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_second_run_imports_no_torch_and_gives_the_same(
-    runtime: str, weights: Path, small_config: Path, png: Path, tmp_path: Path, angiogram: np.ndarray
-) -> None:
-    """A picture, a cine with a frame that is damaged, and files that cannot be used."""
+    runtime: str, weights: Path, small_config: Path, mirrored_config: Path, png: Path, tmp_path: Path,
+    angiogram: np.ndarray,
+) -> None:  # fmt: skip
+    """A picture, with its mirror images, a cine with a frame that is damaged, and files that cannot be used."""
     from PIL import Image
 
     frames = [Image.fromarray(np.roll(angiogram, 9 * place, axis=0)) for place in range(4)]
@@ -86,8 +87,8 @@ def test_second_run_imports_no_torch_and_gives_the_same(
     cv2.imwrite(str(png.parent / "plain.png"), np.full((64, 64), 9, np.uint8))
     (png.parent / "bad.png").write_bytes(b"no picture")
     words = [
-        "segment", str(png.parent), "-w", str(weights), "-c", str(small_config), "--runtime", runtime, "-p",
-        "--overlay", "--areas", "-q", "-o",
+        "segment", str(png.parent), "-w", str(weights), "-c", str(small_config), "-c", str(mirrored_config),
+        "--runtime", runtime, "-p", "--overlay", "--areas", "-q", "-o",
     ]  # fmt: skip
     first, second = tmp_path / "first", tmp_path / "second"
     assert main([*words, str(first)]) == 1
@@ -126,9 +127,8 @@ def test_plan_holds_for_what_it_was_made_from(
 
     assert found() and found(overlay="frames", overwrite=True, format="nrrd")
     assert not found(refine=False) and not found(window=[100.0, 90.0]) and not found(device_name="cpu")
-    assert (
-        not found(runtime="auto") and not found(tta=True) and not found(key_frames=2) and not found(device_name="cuda")
-    )
+    assert not found(runtime="auto") and not found(key_frames=2) and not found(device_name="cuda")
+    assert not found(tta=True) and not found(tta=False), "of another plan"
     for target, name, value in (
         (provenance, "__version__", "0.0.1"), (order, "_code", lambda: "other"), (order, "FORM", 0),
         (order, "graphics", lambda: ["/dev/nvidia0"]),

@@ -29,6 +29,7 @@ process that the environment variable CASR_PARENT_PID names.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -126,7 +127,8 @@ class FrameWorker:
 
         news: dict[int, list[dict[str, Any]]] = {}
         places = range(len(job.indices))
-        for way in segment_each(segmenter, places, load, lambda grey: self._segment_frame(segmenter, grey)):
+        run = functools.partial(self._segment_frame, segmenter, frames=greys.file_frames)
+        for way in segment_each(segmenter, places, load, run):
             mark, index = time.perf_counter(), job.indices[way.item]
             entries: dict[str, Any] = {"index": index, "number": way.item + 1, "count": len(job.indices)}
             try:
@@ -212,12 +214,12 @@ class FrameWorker:
         chosen = replace(self._shipped, threshold=threshold)
         return chosen if refine else chosen.threshold_only()
 
-    def _segment_frame(self, segmenter: Segmenter, grey: np.ndarray) -> Segmentation:
+    def _segment_frame(self, segmenter: Segmenter, grey: np.ndarray, frames: int | None) -> Segmentation:
         """One frame; when the GPU's memory does not suffice, the CPU does this one and all that follow."""
         import torch
 
         try:
-            return segmenter.grey(grey)
+            return segmenter.grey(grey, frames=frames)
         except torch.cuda.OutOfMemoryError as error:
             if segmenter.device.type == "cpu":
                 raise
@@ -225,7 +227,7 @@ class FrameWorker:
         segmenter.to("cpu")  # one thread works with a GPU
         torch.cuda.empty_cache()
         self._send(event="warning", text=f"The GPU's memory did not suffice; going on with the CPU ({reason}).")
-        return segmenter.grey(grey)
+        return segmenter.grey(grey, frames=frames)
 
     def _send(self, **message: Any) -> None:
         self._send_message(message if self._id is None else {**message, "id": self._id})

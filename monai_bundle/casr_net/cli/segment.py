@@ -60,7 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key-frames", type=int, metavar="N", help="of each cine only the N best frames, end-diastolic ones first"
     )
     parser.add_argument(
-        "--tta", action="store_true", help="mean of the frame and its mirror images: steadier, four times as long"
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="mean of the frame and its mirror images: better, four times as long (default: for single images, not for "
+        "cines)",
     )
     parser.add_argument(
         "--flat", action="store_true", help="leave the folders of an INPUT folder or list out of the output"
@@ -117,8 +121,8 @@ def run(options: argparse.Namespace) -> int:
     }  # fmt: skip
     if options.weights:
         asked["weights"] = options.weights
-    if options.tta:  # else as the configuration has it
-        asked["tta"] = True
+    if options.tta is not None:  # else as the configuration has it
+        asked["tta"] = options.tta
     if window is not None:
         asked["window"] = window
     if options.runtime:

@@ -59,8 +59,8 @@ class Workshop:
 
     def segmenter(self, run: Run, weights: Path, settings: Mapping[str, Any] | None = None) -> Segmenter:
         """The bundle's inference with the network of a run; ``settings`` go over those of the run."""
-        # By torch in single precision, so that figures of different machines compare.
-        plain = {"runtime": "torch", "precision": "fp32"}
+        # By torch in single precision, so that figures of different machines compare; the network once, as it is.
+        plain = {"runtime": "torch", "precision": "fp32", "tta": False}
         return Segmenter(
             list(run.network),
             device=self.device,

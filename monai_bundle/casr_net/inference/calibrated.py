@@ -15,6 +15,7 @@ from ..errors import DataError
 from ..files.digest import sha256
 from ..uncertainty.temperature import TwoTemperatures
 from .bundle import bundle_root
+from .mirrored import is_mirrored
 
 __all__ = ["FILE", "WeightsCalibration"]
 
@@ -34,47 +35,64 @@ class WeightsCalibration:
 
     Args:
         weights: file of the network's weights.
-        tta: whether probabilities are means over mirror images.
+        tta: whether probabilities are means over mirror images; "auto": those of files of one frame.
     """
 
-    def __init__(self, weights: str | Path, tta: bool = False) -> None:
-        self.weights, self.kind = Path(weights), "tta" if tta else "single"
+    def __init__(self, weights: str | Path, tta: bool | str = False) -> None:
+        self.weights, self.tta = Path(weights), tta
+        self._tables: dict[str, np.ndarray] = {}
 
-    @cached_property
-    def fit(self) -> TwoTemperatures | None:
-        """None where there is none for the weights.
+    def fit(self, frames: int | None = None) -> TwoTemperatures | None:
+        """What holds for a frame; None where there is none for the weights.
+
+        Args:
+            frames: of its file; None counts as a cine.
 
         Raises:
             DataError: when a file cannot be read, has another form, or a value outside its range.
         """
+        return self._fits.get(self._kind(frames))
+
+    def _kind(self, frames: int | None) -> str:
+        return "tta" if is_mirrored(self.tta, frames) else "single"
+
+    @cached_property
+    def _fits(self) -> dict[str, TwoTemperatures]:
+        """By their kind."""
         try:
             digest = sha256(self.weights)
         except OSError:  # whoever loads them says what is wrong
-            return None
+            return {}
         folders = dict.fromkeys([self.weights.resolve().parent, bundle_root() / "models"])
         for path in (folder / FILE for folder in folders):
             entry = _entries(path).get(digest) if path.is_file() else None
             if entry is not None:
-                return _fit(entry, self.kind, path)
-        return None
+                return {kind: _fit(entry, kind, path) for kind in {self._kind(1), self._kind(None)}}
+        return {}
 
-    @cached_property
-    def _table(self) -> np.ndarray:
-        assert self.fit is not None
-        return self.fit((np.arange(LEVELS) + 0.5) / LEVELS)
-
-    def __call__(self, probability: np.ndarray) -> np.ndarray:
+    def __call__(self, probability: np.ndarray, frames: int | None = None) -> np.ndarray:
         """Calibrated probabilities, float32, of those in [0, 1] of any shape; their order is kept.
 
         They are looked up in a table, which takes a fraction of the time and is off by less than a level of 8 bits.
-        """
-        if self.fit is None:
-            return probability
-        return self._table[np.minimum(probability * LEVELS, LEVELS - 1).astype(np.uint16)]
 
-    def record(self) -> dict[str, float] | None:
-        """For ``run.json``."""
-        return None if self.fit is None else dataclasses.asdict(self.fit)
+        Args:
+            probability: of a frame, or of several.
+            frames: of their file; None: one where the map has two axes, else a cine.
+        """
+        frames = (1 if probability.ndim == 2 else None) if frames is None else frames
+        fit, kind = self.fit(frames), self._kind(frames)
+        if fit is None:
+            return probability
+        if kind not in self._tables:
+            self._tables[kind] = fit((np.arange(LEVELS) + 0.5) / LEVELS)
+        return self._tables[kind][np.minimum(probability * LEVELS, LEVELS - 1).astype(np.uint16)]
+
+    def record(self) -> dict[str, Any] | None:
+        """For ``run.json``: of frames of cines, and beside them of images of one frame, where those are others."""
+        cine, single = (self.fit(frames) for frames in (None, 1))
+        if cine is None or single is None:
+            return None
+        return dataclasses.asdict(cine) | ({} if single == cine else {"single_image": dataclasses.asdict(single)})
 
 
 def _entries(path: Path) -> dict[str, Any]:

@@ -66,6 +66,11 @@ class FrameGreys:
         self._note(self._frames, None, place)
         return grey, None
 
+    @property
+    def file_frames(self) -> int | None:
+        """How many frames the file has that the job's come from; None where there is none, or it cannot be read."""
+        return None if self._file is None else self._file.frames
+
     def angiogram(self, place: int) -> tuple[Angiogram, int]:
         """What a frame of the job is to be measured on, standing as the viewer shows it, and the number of the frame
         there: the file, whose header may state a scale and whose pixels may be proportional to the absorber; or the

@@ -8,22 +8,20 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import SimpleInferer, SlidingWindowInferer
 from monai.transforms import Compose, Invertd, apply_transform
 
 from ..errors import UsageError
+from .mirrored import FRAMES, checked_tta, is_mirrored, mirrored_logits
 from .runtimes.gpu import GpuEngine
 from .runtimes.packages import GPU_RUNTIMES
 from .runtimes.prepared import Runtimes
 from .runtimes.store import Store
 
 __all__ = ["FrameInferer", "postprocessed", "predict"]
-
-
-FLIPS: tuple[tuple[int, ...], ...] = ((), (-2,), (-1,), (-2, -1))
-EDGE = 1e-6  # mean probabilities are kept this far from 0 and 1, whose logits are infinite
 
 
 TILE = 1024
@@ -51,7 +49,8 @@ class FrameInferer(SimpleInferer):
             :class:`casr_net.inference.runtimes.gpu.GpuEngine`. Without arguments torch computes the network in single
             precision.
         tta: run the frame and its three mirror images (test-time augmentation), and give the logits of the mean of the
-            four probabilities, mirrored back; it takes four times as long.
+            four probabilities, mirrored back; it takes four times as long. "auto": where the metadata of the input say
+            that its file has one frame, see :mod:`casr_net.inference.mirrored`.
 
     Raises:
         UsageError: for a runtime that cannot be used.
@@ -63,7 +62,7 @@ class FrameInferer(SimpleInferer):
         weights: str | Path | None = None,
         channels: Callable[[dict[str, Any]], dict[Any, Any]] | None = None,
         precision: str = "fp32",
-        tta: bool = False,
+        tta: bool | str = False,
     ) -> None:
         super().__init__()
         # Private: as the device, the runtime is recorded, but results of another one are no results of other settings.
@@ -73,7 +72,7 @@ class FrameInferer(SimpleInferer):
         # On the CPU, which takes over when the memory of a GPU ends, the runtime of a GPU is any.
         self._runtimes = Runtimes("auto" if runtime in GPU_RUNTIMES else runtime, weights, channels, precision)
         self._gpu = GpuEngine(precision, runtime, weights, channels)
-        self.tta = tta
+        self.tta = checked_tta(tta)
         self._tiles = SlidingWindowInferer((TILE, TILE), 1, OVERLAP, "gaussian")
 
     @property
@@ -91,14 +90,18 @@ class FrameInferer(SimpleInferer):
         self._runtimes.release()
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        known = inputs.meta.get(FRAMES) if isinstance(inputs, MetaTensor) else None
         with torch.no_grad():
-            if not self.tta:
+            if not is_mirrored(self.tta, known):
                 return self._run(inputs, network, *args, **kwargs)
-            mean: Any = 0.0
-            for axes in FLIPS:
-                logits = self._run(torch.flip(inputs, axes), network, *args, **kwargs)
-                mean = mean + torch.sigmoid(torch.flip(logits, axes)) / len(FLIPS)
-            return torch.logit(mean, EDGE)
+            plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+
+            def run(images: np.ndarray) -> np.ndarray:
+                logits = self._run(torch.from_numpy(images).to(plain.device), network, *args, **kwargs)
+                return np.asarray(torch.as_tensor(logits).float().cpu())
+
+            logits = torch.from_numpy(mirrored_logits(plain.cpu().numpy(), run)).to(plain.device)
+            return MetaTensor(logits, meta=inputs.meta) if isinstance(inputs, MetaTensor) else logits
 
     def _run(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         if inputs.shape[-1] * inputs.shape[-2] > WHOLE:

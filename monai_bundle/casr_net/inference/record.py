@@ -87,7 +87,7 @@ class RunReport:
         self._started = self._saved = time.perf_counter()
         self._cost = 0.0
         self._inferer, self._areas = inferer, areas
-        self.tta = bool(getattr(inferer, "tta", False))
+        self.tta = getattr(inferer, "tta", False)
         self._used: set[str] = set()
         self._outputs: dict[str, dict[str, Any]] = {}
         self._passed_over: dict[str, int] = {}

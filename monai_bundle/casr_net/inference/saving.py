@@ -69,7 +69,7 @@ class FrameSaver:
         try:
             source = source or read_angiogram(item["path"], self.writer.window)
             if probability is not None and self.calibration is not None:
-                probability = self.calibration(probability)
+                probability = self.calibration(probability, item["frames"])
             self.writer.write(item, mask, probability, functools.partial(self.report.wrote, item), source)
             self._look(item, source, mask, grey if field is None else grey[field > 0])
             if probability is not None:

@@ -138,7 +138,7 @@ class Segmenter:
             raise DataError(f"array of shape {image.shape}: expected one frame (rows, columns).")
         frames = _checked(image)
         if window is None:
-            return self.of(Angiogram.from_array(frames, self.window), 0)
+            return self.grey(Angiogram.from_array(frames, self.window).grey(0))
         low, high = window
         return self.grey(np.clip((frames[0].astype(np.float32) - low) / (high - low), 0, 1).T)
 
@@ -148,19 +148,21 @@ class Segmenter:
         Raises:
             DataError: when the frame cannot be used.
         """
-        return self.grey(source.grey(frame), source.affine)
+        return self.grey(source.grey(frame), source.affine, source.frames)
 
     at_once = True
     """Whether several threads may call :meth:`grey` at once."""
 
-    def grey(self, image: np.ndarray, affine: np.ndarray | None = None) -> Segmentation:
+    def grey(self, image: np.ndarray, affine: np.ndarray | None = None, frames: int | None = None) -> Segmentation:
         """Segment shown grey.
 
         Args:
             image: float32 (X, Y) in [0, 1], vessels dark.
             affine: (4, 4), of its pixels; matters to nothing in the result.
+            frames: of its file; None counts as a cine. Mirror images are taken of files of one frame, if ``tta`` is
+                "auto", as shipped.
         """
-        data = {"image": image_tensor(image, np.eye(4) if affine is None else affine)}
+        data = {"image": image_tensor(image, np.eye(4) if affine is None else affine, frames=frames)}
         done = predict(data, self.channels, self.network, self.inferer, self.postprocessing, self.device)
         mask, probability = (done[key][0].numpy().T for key in ("pred", "probability"))
         return Segmentation(mask > 0, probability)

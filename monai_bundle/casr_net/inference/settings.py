@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import UsageError, shown
 from ..files.frames import MAX_FRAMES, MAX_SIDE, MIN_SIDE
 from ..files.names import OVERLAYS
+from .mirrored import AUTO
 from .runtimes.packages import PRECISIONS, RUNTIMES
 
 __all__ = ["SETTINGS", "check_keys", "check_settings", "check_shape", "check_switches"]
@@ -63,7 +64,7 @@ SETTINGS: dict[str, tuple[Test, str]] = {
     "flat": _SWITCH,
     "pipeline": _SWITCH,
     "refine": _SWITCH,
-    "tta": _SWITCH,
+    "tta": (lambda value: isinstance(value, bool) or value == AUTO, "true, false or auto"),
     "threshold": (lambda value: _is_number(value) and 0 < value <= 1, "a number above 0 and at most 1"),
     "window": (
         lambda value: value is None or _is_window(value),

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from ..preprocessing.load import LoadAngiogramd
+from .mirrored import FRAMES
 
 __all__ = ["FrameNetwork", "loading_apart"]
 
@@ -46,10 +48,10 @@ class FrameNetwork:
 
     def __call__(self, prepared: list[dict[Any, Any]]) -> list[dict[Any, Any]]:
         """Each with ``pred``, the logits (1, X, Y) on the CPU; ``image`` is (C, X, Y)."""
-        sizes: dict[tuple[int, ...], list[dict[Any, Any]]] = {}
+        alike: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
         for data in prepared:
-            sizes.setdefault(tuple(data["image"].shape), []).append(data)
-        for group in sizes.values():
+            alike.setdefault((*data["image"].shape, _frames(data["image"])), []).append(data)
+        for group in alike.values():
             start = 0
             while start < len(group):
                 start += self._first_of(group[start:])
@@ -65,8 +67,10 @@ class FrameNetwork:
         images = [data["image"] for data in part]
         device = self.device
         try:
-            # Of one frame the tensor itself, with its metadata.
-            inputs = images[0][None] if len(images) == 1 else torch.stack([torch.as_tensor(image) for image in images])
+            inputs = images[0][None]  # of one frame the tensor itself, with its metadata
+            if len(images) > 1:
+                stack = torch.stack([torch.as_tensor(image) for image in images])
+                inputs = MetaTensor(stack, meta={FRAMES: _frames(images[0])})
             logits = self.inferer(inputs.to(device), self.network).cpu()
         except torch.OutOfMemoryError as error:
             if device.type == "cpu":
@@ -95,6 +99,11 @@ class FrameNetwork:
             self.network.to("cpu")
             self.device = torch.device("cpu")
             self._moved(f"The GPU's memory did not suffice; going on with the CPU ({reason}).")
+
+
+def _frames(image: Any) -> int | None:
+    """Of the file of an image, where its metadata tell."""
+    return image.meta.get(FRAMES) if isinstance(image, MetaTensor) else None
 
 
 def loading_apart(transform: Any) -> tuple[Any, Any]:

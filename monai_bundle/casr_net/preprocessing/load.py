@@ -24,14 +24,16 @@ from ..files.masks import open_mask
 __all__ = ["LoadAngiogramd", "LoadMaskd", "image_tensor"]
 
 
-def image_tensor(image: np.ndarray, affine: np.ndarray, name: str = "") -> MetaTensor:
-    """(X, Y) as a MONAI image (1, X, Y) with the metadata that transforms and writers of MONAI ask for."""
+def image_tensor(image: np.ndarray, affine: np.ndarray, name: str = "", frames: int | None = None) -> MetaTensor:
+    """(X, Y) as a MONAI image (1, X, Y) with the metadata that transforms and writers of MONAI ask for, and the number
+    of frames of its file, where that is known."""
     meta = {
         "affine": torch.from_numpy(np.asarray(affine, np.float64).copy()),
         "original_affine": np.asarray(affine, np.float64).copy(),
         "spatial_shape": np.asarray(image.shape),
         "original_channel_dim": 0,
         "filename_or_obj": name,
+        **({} if frames is None else {"frames": frames}),
     }
     return MetaTensor(torch.from_numpy(np.ascontiguousarray(image))[None], meta=meta)
 
@@ -64,7 +66,7 @@ class LoadAngiogramd(MapTransform):
         for key in self.key_iterator(result):
             angiogram = read_angiogram(result[key], self.window)
             grey = angiogram.grey(int(result.get(self.frame_key, 0)))
-            result[key] = image_tensor(grey, angiogram.affine, str(angiogram.path))
+            result[key] = image_tensor(grey, angiogram.affine, str(angiogram.path), angiogram.frames)
         return result
 
 

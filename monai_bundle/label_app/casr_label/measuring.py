@@ -146,5 +146,6 @@ class SharedSegmenter(Segmenter):
         self.window = None
         vars(self).update(parts)
 
-    def grey(self, image: np.ndarray, affine: np.ndarray | None = None) -> Segmentation:
+    def grey(self, image: np.ndarray, affine: np.ndarray | None = None, frames: int | None = None) -> Segmentation:
+        # Without mirror images, as all that the server segments.
         return self._alone(lambda: super(SharedSegmenter, self).grey(image, affine))

@@ -55,7 +55,7 @@ class Calibrations:
         Raises:
             DataError: when its file is damaged.
         """
-        fits = (WeightsCalibration(weights, tta=kind == "tta").fit for kind in KINDS)
+        fits = (WeightsCalibration(weights, tta=kind == "tta").fit() for kind in KINDS)
         return Calibrations(*(TwoTemperatures() if fit is None else fit for fit in fits))
 
     def record(self) -> dict[str, dict[str, float]]:

@@ -29,7 +29,7 @@ __all__ = ["plan_apart", "without_repetition"]
 
 logger = logging.getLogger("casr_net")
 
-PASSED_ON = (*DECIDING, "tta", "key_frames", "token_file")
+PASSED_ON = (*DECIDING, "key_frames", "token_file")
 """What is asked for that says whether there is a plan, and which."""
 
 

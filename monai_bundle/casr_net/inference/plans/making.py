@@ -67,7 +67,7 @@ def _plan(order: Order, parser: Any) -> Plan | None:
     """The plan of a run whose parts are all known."""
     evaluator, inferer, report = (build(parser, name) for name in ("evaluator", "inferer", "report"))
     kinds = (type(evaluator), type(inferer), type(report))
-    if kinds != (FrameEvaluator, FrameInferer, RunReport) or report.run["device"] != "cpu" or inferer.tta:
+    if kinds != (FrameEvaluator, FrameInferer, RunReport) or report.run["device"] != "cpu":
         return None
     if order.weights != str(build(parser, "weights")):
         return None
@@ -93,7 +93,7 @@ def _plan(order: Order, parser: Any) -> Plan | None:
         choice = (given["choice"], content.decode())
     return Plan(
         engine=engine, model=given[kind], choice=choice, threads=current_shares().total,
-        settings=report.config[:-1], window=evaluator.window, pipeline=evaluator.pipelined,
+        settings=report.config[:-1], tta=inferer.tta, window=evaluator.window, pipeline=evaluator.pipelined,
         preparation=Preparation(
             resize.spatial_size, resize.anti_aliasing, channels.channels, channels.clip_limit, channels.tiles,
             channels.alpha, channels.sigma_fraction, int(pad.padder.k),
@@ -106,7 +106,8 @@ def _gives_the_same(plan: Plan, order: Order, parser: Any, last: bool) -> bool:
     """Whether a plan, as it will be read, gives mask and probabilities of the ordinary way, to the last bit, on a part
     of the shipped sample that has to be resized and padded."""
     grey = _sample_part()
-    expected = run_on_sample(parser)
+    # Of an image of one frame and of a cine, which may go through the network in other ways.
+    expected = {frames: run_on_sample(parser, frames) for frames in (1, 2)}
     if last:
         build(parser, "inferer").release()
     engine = engine_of(plan.engine, plan.model, order)
@@ -114,12 +115,19 @@ def _gives_the_same(plan: Plan, order: Order, parser: Any, last: bool) -> bool:
         return False
     kept = Plan.of_json(plan.as_json())
     data = kept.prepare({"image": grey})
-    found = kept.refine({**data, "pred": engine.run(data["image"][None])[0]})
-    return all(np.array_equal(found[name], expected[name][0].numpy()) for name in ("pred", "probability"))
+    for frames, asked in expected.items():
+        found = kept.refine({**data, "pred": kept.logits(data["image"], engine.run, frames)})
+        if not all(np.array_equal(found[name], asked[name][0].numpy()) for name in ("pred", "probability")):
+            return False
+    return True
 
 
-def run_on_sample(parser: Any) -> dict[Any, Any]:
+def run_on_sample(parser: Any, frames: int | None = None) -> dict[Any, Any]:
     """The ordinary way for the part of the shipped sample on which plans are tried, on the CPU.
+
+    Args:
+        parser: of a run.
+        frames: what the sample's file is said to have.
 
     Raises:
         CASRError: when configuration, weights or runtime cannot be used.
@@ -128,7 +136,7 @@ def run_on_sample(parser: Any) -> dict[Any, Any]:
     network, channels, inferer, postprocessing = (
         build(parser, name) for name in ("network", "channels", "inferer", "postprocessing")
     )
-    data = {"image": image_tensor(_sample_part(), np.eye(4))}
+    data = {"image": image_tensor(_sample_part(), np.eye(4), frames=frames)}
     return predict(data, channels, network.eval(), inferer, postprocessing, "cpu")
 
 

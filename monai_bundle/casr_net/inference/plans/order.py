@@ -26,7 +26,7 @@ __all__ = ["Order"]
 FORM = 1
 """Number of the form of plans, and of what they hang on."""
 
-DECIDING = ("weights", "runtime", "precision", "device_name", "refine", "window")
+DECIDING = ("weights", "runtime", "precision", "device_name", "refine", "tta", "window")
 """What users ask for that changes a plan; the rest only says what is read and written."""
 
 COMPONENTS = ("network_def", "load", "channels", "postprocessing")
@@ -56,7 +56,7 @@ class Order:
     def plain(self) -> bool:
         """Whether a plan may answer it: nothing is asked for that only the ordinary way can do, and nothing in the
         overlays hangs on more than their text."""
-        if self.asked.get("tta") or self.asked.get("key_frames") is not None or self.weights is None:
+        if self.asked.get("key_frames") is not None or self.weights is None:
             return False
         if str(self.asked.get("device_name", "auto")) not in ("auto", "cpu"):
             return False

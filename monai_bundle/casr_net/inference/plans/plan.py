@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from ...preprocessing.field import field_of_view
 from ...preprocessing.grid import cropped, divisible_padding, longest_size, padded, resampled
 from ...refinement.contours import RefinementParameters, refine
 from ...refinement.probability import masked_outside, probability
+from ..mirrored import is_mirrored, mirrored_logits
 
 __all__ = ["KIND", "NO_PLAN", "Plan", "Preparation"]
 
@@ -48,6 +49,7 @@ class Plan:
         choice: description of the measured choice in the store and its content, where the runtime was chosen by that.
         threads: that torch may use.
         settings: of the stages, as ``run.json`` has them.
+        tta: see :class:`casr_net.inference.FrameInferer`.
         window: centre and width that files are shown with.
         pipeline: several frames on their way at once.
         preparation: stage 1.
@@ -60,6 +62,7 @@ class Plan:
     choice: tuple[dict[str, Any], str] | None
     threads: int
     settings: list[Any]
+    tta: bool | str
     window: tuple[float, float] | None
     pipeline: bool
     preparation: Preparation
@@ -77,6 +80,18 @@ class Plan:
         padding = divisible_padding(grey.shape, own.k)
         whole = padded(field[None].astype(np.float32), padding)
         return {**data, "image": padded(image, padding, "edge"), "field": whole, "size": size}
+
+    def logits(self, image: np.ndarray, network: Callable[[np.ndarray], np.ndarray], frames: int) -> np.ndarray:
+        """Logits (1, X, Y) of a frame.
+
+        Args:
+            image: (C, X, Y), as :meth:`prepare` gives it.
+            network: from (N, C, X, Y) to logits (N, 1, X, Y).
+            frames: of its file.
+        """
+        if is_mirrored(self.tta, frames):
+            return mirrored_logits(image[None], network)[0]
+        return network(image[None])[0]
 
     def refine(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """``pred``, logits (1, X, Y), becomes the mask, bool (X, Y) of ``size``; ``probability`` is added."""

@@ -41,20 +41,21 @@ class PlannedNetwork:
 
     Attributes:
         used: name of the engine, once it has computed a frame.
+        tta: of the plan.
 
     Raises:
         CASRError: for formats that cannot be used.
     """
 
     def __init__(self, plan: Plan, engine: OnnxEngine | OpenVINOEngine, order: Order) -> None:
-        self.plan, self._engine, self.used = plan, engine, ""
+        self.plan, self._engine, self.used, self.tta = plan, engine, "", plan.tta
         asked = order.asked
         self.writer = ResultWriter(
             asked["output_dir"], asked["format"], asked["overlay"], asked["probability"], asked["overwrite"],
             plan.window, order.weights,
         )  # fmt: skip
         assert order.weights is not None
-        self.token_file, self.calibration = order.token_file, WeightsCalibration(order.weights)
+        self.token_file, self.calibration = order.token_file, WeightsCalibration(order.weights, plan.tta)
 
     def frames(self, items: Sequence[dict[str, Any]], report: RunReport) -> PlannedFrames:
         """What goes through these frames."""
@@ -63,7 +64,7 @@ class PlannedNetwork:
     def logits(self, data: dict[str, Any]) -> dict[str, Any]:
         """``pred``, logits (1, X, Y), is added to the data."""
         self.used = self._engine.name
-        return {**data, "pred": self._engine.run(data["image"][None])[0]}
+        return {**data, "pred": self.plan.logits(data["image"], self._engine.run, data["angiogram"].frames)}
 
 
 class PlannedFrames(HasFrameLoop):
