@@ -56,8 +56,8 @@ folds by the networks of the table above, trained on for 4,000 larger crops of t
 12,480 crops in all)."""
 LONGER_RUNS = ("light", "light-continued")
 ACCURACY = """\
-Held-out folds at native size, threshold 0.5, stage 3 on: mean of the images, in brackets pooled over the pixels of all
-images. Each image is seen by the network that held out its fold."""
+Held-out folds at native size, threshold 0.5, stage 3 on, no mirror images: mean of the images, in brackets pooled over
+the pixels of all images. Each image is seen by the network that held out its fold."""
 DIFFERENCES = """\
 Differences of the means over the images of the folds that both have finished (second minus first), in points (Dice,
 clDice and rate times 100), with 95 % intervals of the bootstrap over patient groups. **Bold**: the interval leaves

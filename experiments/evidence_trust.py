@@ -34,6 +34,9 @@ def tta_table(record: dict[str, Any]) -> list[str]:
             text = f"{gain['mean']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
             lines.append(row(dataset, metric, f"{part['off']:.4f}", f"{part['on']:.4f}", text))
     ece = record["mean_ece_of_images"]
+    pooled = {kind: record["results"]["together"]["refined"]["pooled"][kind] for kind in ("off", "on")}
+    words = [f"Dice {p['dice']:.4f}, IoU {p['iou']:.4f}, clDice {p['cldice']:.4f}" for p in pooled.values()]
+    lines += ["", f"Both sets pooled: {words[0]}, with mirror images {words[1]}."]
     return [*lines, "", f"Mean calibration error of the images: {ece['off']:.4f}, with mirror images {ece['on']:.4f}."]
 
 
@@ -112,9 +115,10 @@ def robustness_tables(record: dict[str, Any]) -> list[str]:
 
 def trust_tables() -> list[Part]:
     """Title and lines of each part."""
-    tta, trust = load("tta"), load("trust")
+    mirrored = [record for record in (load("tta_continued"), load("tta")) if record is not None]
+    trust = load("trust")
     parts = [
-        ("## Mirror images at inference (`--tta`)", NOT_YET if tta is None else tta_table(tta)),
+        ("## Mirror images at inference (`--tta`)", [line for record in mirrored for line in (*tta_table(record), "")]),
         ("## Calibration", NOT_YET if trust is None else calibration_table(trust)),
         ("## Quality score", NOT_YET if trust is None else quality_table(trust)),
     ]

@@ -64,12 +64,14 @@ def kept(path: Path, values: Mapping[str, float]) -> dict[str, float]:
     return both
 
 
-def measured(weights: Path, config: Sequence[str], data: Path, cache: Path, worse: int) -> dict[str, Any]:
+def measured(
+    weights: Path, config: Sequence[str], data: Path, cache: Path, worse: int, tta: bool = False
+) -> dict[str, Any]:
     """Rows of all images; those that are in the cache are not computed again."""
     digest = sha256(weights)
-    folder = cache / digest[:12]
+    folder = cache / f"{digest[:12]}{'-tta' if tta else ''}"
     folder.mkdir(parents=True, exist_ok=True)
-    segmenter = Segmenter(list(config), device="cpu", weights=str(weights), runtime="onnx", tta=False)
+    segmenter = Segmenter(list(config), device="cpu", weights=str(weights), runtime="onnx", tta=tta)
     areas: dict[str, float] = {}
 
     def segment(image: Any) -> Any:
@@ -139,15 +141,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--first", type=Path, required=True)
     parser.add_argument("--second", type=Path)
+    parser.add_argument("--second-tta", action="store_true", help="the second with mirror images")
     parser.add_argument("--config", nargs="*", default=[])
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--worse", type=int, default=40, help="images that are changed, of ARCADE's val split")
     options = parser.parse_args()
     first = measured(options.first, options.config, options.data, options.cache, options.worse)
-    record: dict[str, Any] = {"first": summary(first)}
+    record: dict[str, Any] = {"first": summary(first), "second_with_mirror_images": options.second_tta}
     if options.second:
-        second = measured(options.second, options.config, options.data, options.cache, options.worse)
+        second = measured(
+            options.second, options.config, options.data, options.cache, options.worse, options.second_tta
+        )
         record |= {"second": summary(second), "second_minus_first": differences(first, second)}
     record |= {"hardware": hardware(), "versions": package_versions()}
     text = json.dumps(record, indent=1) + "\n"

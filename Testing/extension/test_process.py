@@ -264,10 +264,10 @@ class Segmenter(segmenter.Segmenter):
         super().__init__(device="cpu")
         self.device = torch.device("meta")
 
-    def grey(self, image, affine=None):
+    def grey(self, image, affine=None, frames=None):
         if self.device.type != "cpu":
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return super().grey(image, affine)
+        return super().grey(image, affine, frames)
 
 segmenter.Segmenter = Segmenter
 raise SystemExit(main())

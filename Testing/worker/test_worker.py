@@ -163,11 +163,11 @@ class Failing(Segmenter):
         self.__dict__.update(inner.__dict__)
         self.error, self.count = error, 0
 
-    def grey(self, image: np.ndarray, affine: Any = None) -> Any:
+    def grey(self, image: np.ndarray, affine: Any = None, frames: int | None = None) -> Any:
         self.count += 1
         if self.count == 2:
             raise self.error
-        return super().grey(image, affine)
+        return super().grey(image, affine, frames)
 
 
 def wrapped(cause: Exception) -> Exception:
@@ -224,10 +224,10 @@ class FullGPU(Segmenter):
         self.__dict__.update(inner.__dict__)
         self.device = torch.device("cuda:0")
 
-    def grey(self, image: np.ndarray, affine: Any = None) -> Any:
+    def grey(self, image: np.ndarray, affine: Any = None, frames: int | None = None) -> Any:
         if self.device.type == "cuda":
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return super().grey(image, affine)
+        return super().grey(image, affine, frames)
 
 
 def test_out_of_memory_goes_on_with_the_cpu(segmenter: Segmenter, angiogram: np.ndarray, tmp_path: Path) -> None:

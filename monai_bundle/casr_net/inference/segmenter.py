@@ -42,6 +42,9 @@ class Segmentation:
 class Segmenter:
     """Segments angiograms with the bundle's inference configuration.
 
+    Images of one frame go through the network with their mirror images, frames of cines without; ``tta=True`` or
+    ``tta=False`` decides for all.
+
     Examples:
         >>> from casr_net import Segmenter
         >>> segmenter = Segmenter()
