@@ -83,7 +83,8 @@ def refinement_table() -> list[str]:
 PROTOCOL = """\
 Fold 0 (held-out patient groups), trained on folds 1 to 4; native size; mean of the images, in brackets pooled over
 the pixels of all images; threshold 0.5, stage 3 on, no mirror images (first recipe:
-`experiments/network_results.py`; the others: light-taught-fold0 and densenet121-fold0 of `experiments/plan.json`, trained on a GPU, measured there in single
+`experiments/network_results.py`; the others: light-taught-fold0 and densenet121-fold0 of `experiments/plan.json`,
+trained on a GPU, measured there in single
 precision). **The weights in the box have seen all five folds** (model card), so that no held-out image is left to
 measure them on: light went on from the network of the first rows, compact from that of its own. Ridge filters:
 scikit-image, tuned on folds 1 to 4 for each set by itself (`experiments/ridge_filters.py`, 40 images a set; some
