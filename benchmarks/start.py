@@ -4,7 +4,8 @@
 
 Each command is a process of its own; all run in turns, and each has run twice before. "by its plan" is what a user gets
 who has run the command before; "configured" is the ordinary way, which a command takes the first time. Ratios are to
-torch. ``bench.py`` runs all benchmarks.
+torch. A single image goes through the network with its mirror images unless the name says otherwise. ``bench.py`` runs
+all benchmarks.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def commands(sample: Path, folder: Path) -> dict[str, list[str]]:
         else:
             found[f"{runtime}, configured"] = ["-c", CONFIGURED, *words]
             found[f"{runtime}, by its plan"] = ["-c", PLANNED, *words]
+            found[f"{runtime}, by its plan, without mirror images"] = ["-c", PLANNED, *words, "--no-tta"]
     return found
 
 

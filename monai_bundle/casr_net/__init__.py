@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Segmentation", "Segmenter", "__version__"]
 
-__version__ = "0.11.0"
+__version__ = "0.12.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -69,8 +69,8 @@ class FrameNetwork:
         try:
             inputs = images[0][None]  # of one frame the tensor itself, with its metadata
             if len(images) > 1:
-                stack = torch.stack([torch.as_tensor(image) for image in images])
-                inputs = MetaTensor(stack, meta={FRAMES: _frames(images[0])})
+                inputs, frames = torch.stack([torch.as_tensor(image) for image in images]), _frames(images[0])
+                inputs = inputs if frames is None else MetaTensor(inputs, meta={FRAMES: frames})
             logits = self.inferer(inputs.to(device), self.network).cpu()
         except torch.OutOfMemoryError as error:
             if device.type == "cpu":
