@@ -247,13 +247,17 @@ def attenuation(stored: np.ndarray, rule: GreyRule) -> Attenuation:
     if relationship not in ("LIN", "LOG") or stored.shape[0] > 2:
         said = f"Pixel Intensity Relationship is {relationship}" if relationship else "none is stated"
         return Attenuation(1 - rule(stored), False, f"Darkness of the shown grey: {said}.")
+    known, note = True, f"From {relationship} pixels."
     if relationship == "LOG":
         logarithm = values
     else:
         if display.falls_with_intensity:
+            # Which value stands for no intensity is stated nowhere; as a file stores no more than that, the largest
+            # one is next to it. The logarithm hangs on it.
             values = values.max() - values
+            known, note = False, "From LIN pixels that fall with the intensity, whose value for none is not stated."
         # One step of a 16-bit scale keeps an unexposed pixel from becoming infinite.
         logarithm = np.log(np.maximum(values, max(float(values.max()), 1e-30) / 65535))
     rises = display.falls_with_intensity and relationship == "LOG"
     result = logarithm - logarithm.min() if rises else logarithm.max() - logarithm
-    return Attenuation(result, True, f"From {relationship} pixels.")
+    return Attenuation(result, known, note)
