@@ -43,7 +43,7 @@ def train(server: Server, **options: object) -> dict:
 
 def label_all(server: Server, studies: Path) -> None:
     """Final labels that are what the shipped weights give."""
-    segmenter = Segmenter(device="cpu")
+    segmenter = Segmenter(device="cpu", tta=False)  # as the server
     for path in sorted(studies.glob("frame*.png")):
         assert server.label(path.stem, "x.png", png(segmenter(path).mask.astype(np.uint8) * 255)).status == 200
 
