@@ -429,7 +429,7 @@ def test_whole_way_with_the_real_worker(make_desk, tmp_path, monkeypatch):
     wait_until(lambda: desk.mask().any(), 60, "the mask")
     from casr_net import Segmenter
 
-    wanted = Segmenter(device="cpu", threshold=0.4, tta=False)(slicer.util.arrayFromVolume(desk.volume)[0]).mask
+    wanted = Segmenter(device="cpu", threshold=0.4)(slicer.util.arrayFromVolume(desk.volume)[0]).mask
     assert (desk.mask()[0] == wanted).mean() > 0.9999
     desk.editor.activate("")
     wait_until(lambda: not process.running, 20, "the worker's end")
