@@ -13,7 +13,7 @@ __all__ = ["FEW", "FileRecord", "counted", "frame_ranges"]
 
 FEW = 0.015
 """Share of an image that its vessels take, below which it is said. Of our 588 angiograms with masks none has less than
-0.0199; of 179 that were inverted, and so have bright vessels, the shipped network's mask is below in 175
+0.0199; of 179 that were inverted, and so have bright vessels, the shipped network's mask is below in 174
 (``experiments/bright_vessels.py``)."""
 
 
