@@ -52,7 +52,7 @@ class Cast:
 def loaded(check: Check, device: str) -> Segmenter:
     """The network on a device, in single precision by torch; kept, since several checks want it."""
     if device not in check.kept:
-        check.kept[device] = Segmenter(check.config, device=device, runtime="torch", precision="fp32")
+        check.kept[device] = Segmenter(check.config, device=device, runtime="torch", precision="fp32", tta=False)
     found: Segmenter = check.kept[device]
     return found
 

@@ -40,7 +40,12 @@ def tensorrt(check: Check) -> None:
         for state in ("compiled", "loaded again"):
             mark = time.perf_counter()
             segmenter = Segmenter(
-                check.config, device=check.device, runtime="tensorrt", precision=precision, weights=str(weights)
+                check.config,
+                device=check.device,
+                runtime="tensorrt",
+                precision=precision,
+                weights=str(weights),
+                tta=False,
             )
             found = segmented(segmenter, images, _network(segmenter, len(images)))
             seconds = time.perf_counter() - mark

@@ -50,7 +50,7 @@ class FrameNetwork:
         """Each with ``pred``, the logits (1, X, Y) on the CPU; ``image`` is (C, X, Y)."""
         alike: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
         for data in prepared:
-            alike.setdefault((*data["image"].shape, _frames(data["image"])), []).append(data)
+            alike.setdefault((*data["image"].shape, _is_single(data["image"])), []).append(data)
         for group in alike.values():
             start = 0
             while start < len(group):
@@ -69,8 +69,8 @@ class FrameNetwork:
         try:
             inputs = images[0][None]  # of one frame the tensor itself, with its metadata
             if len(images) > 1:
-                inputs, frames = torch.stack([torch.as_tensor(image) for image in images]), _frames(images[0])
-                inputs = inputs if frames is None else MetaTensor(inputs, meta={FRAMES: frames})
+                inputs = torch.stack([torch.as_tensor(image) for image in images])
+                inputs = MetaTensor(inputs, meta={FRAMES: 1}) if _is_single(images[0]) else inputs
             logits = self.inferer(inputs.to(device), self.network).cpu()
         except torch.OutOfMemoryError as error:
             if device.type == "cpu":
@@ -101,9 +101,9 @@ class FrameNetwork:
             self._moved(f"The GPU's memory did not suffice; going on with the CPU ({reason}).")
 
 
-def _frames(image: Any) -> int | None:
-    """Of the file of an image, where its metadata tell."""
-    return image.meta.get(FRAMES) if isinstance(image, MetaTensor) else None
+def _is_single(image: Any) -> bool:
+    """Whether the metadata of a frame tell that its file has no other."""
+    return isinstance(image, MetaTensor) and image.meta.get(FRAMES) == 1
 
 
 def loading_apart(transform: Any) -> tuple[Any, Any]:
