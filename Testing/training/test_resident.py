@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from monai.optimizers import WarmupCosineSchedule
 from monai.transforms import Compose
 from torch import nn
 
-from casr_net.errors import UsageError
+from casr_net.errors import UsageError, WeightsError
 from casr_net.inference import bundle_root
 from casr_net.preprocessing.batched import BatchedChannels
 from casr_net.training.augment import BatchAugment
@@ -24,6 +25,7 @@ from casr_net.training.losses import UNKNOWN
 from casr_net.training.memory import ResidentCases, label_cases
 from casr_net.training.optimisation import WeightAverage
 from casr_net.training.resident import _Average, learning_rate_share, mirrored_probability, train_resident
+from casr_net.training.resident_state import ResidentState
 
 OFF = {f"train#{name}#prob": 0.0 for name in ("gamma", "contrast", "low_resolution", "blur", "noise")}
 STILL = {
@@ -190,6 +192,47 @@ def test_it_learns_and_ends_in_time(synthetic_set: Path, tmp_path: Path) -> None
     parser = config(synthetic_set)
     _, note = train_resident(parser, images=10**9, seconds=0.5, cache=tmp_path / "kept")
     assert 0 < note["images_seen"] < 10**6 and note["seconds"] < 20
+
+
+class StopHereError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("way", ["stopped", "killed"])
+def test_it_goes_on_exactly_where_it_was(
+    synthetic_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Weights, average, optimizer, random numbers of all kinds: to the last bit. A kill costs what came since the state
+    was kept last."""
+
+    def train(**more: Any) -> tuple[torch.nn.Module, dict[str, Any]]:
+        torch.manual_seed(123)  # a parser gives the same network each time
+        parser = config(synthetic_set, ema_decay=0.9, ema_warmup=True, network_def={**TINY, "dropout": 0.3})
+        return train_resident(parser, images=80, cache=tmp_path / "kept", **more)
+
+    wanted, _ = train()
+    state, calls, write = tmp_path / "state.pt", [0], ResidentState.keep
+    monkeypatch.setattr("casr_net.training.resident.LOG_STEPS", 3)
+    monkeypatch.setattr("casr_net.training.resident.ResidentState", functools.partial(ResidentState, seconds=0.0))
+
+    def stop() -> None:
+        calls[0] += 1
+        if calls[0] in (9, 14):
+            raise StopHereError
+
+    if way == "killed":  # nothing is kept then, but the states after each three steps are
+        monkeypatch.setattr(ResidentState, "keep", lambda self: None if calls[0] in (9, 14) else write(self))
+    for _ in range(2):
+        with pytest.raises(StopHereError):
+            train(step=stop, kept=state)
+    found, note = train(step=stop, kept=state)
+    # 20 steps, two calls that stopped, and the steps that were lost: 7, 8 and 10.
+    assert note["images_seen"] == 80 and calls[0] == (22 if way == "stopped" else 25)
+    for name, value in wanted.state_dict().items():
+        assert torch.equal(value, found.state_dict()[name]), name
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(WeightsError, match=r"state\.pt: the training cannot go on from it \(.+\); delete it"):
+        train(kept=state)
 
 
 def test_a_loss_that_is_not_finite_is_said(synthetic_set: Path, tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ from .workshop import Workshop
 
 __all__ = ["stage_config", "train_by_bundle", "train_by_resident"]
 
+STATE = "state.pt"
+"""Beside the configuration of a stage that the resident trainer has not ended: what it goes on from."""
+
 
 def stage_config(unit: Unit, stage: Stage, settings: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's whole training configuration without the paths of this machine; a resumed stage takes the stored one.
@@ -135,8 +138,10 @@ def train_by_resident(
         shop.state / "resident",
         shop.processes,
         pace,
+        config.with_name(STATE),
     )
     save_weights(network, config.with_name("model.pt"), torch.float32)
+    config.with_name(STATE).unlink(missing_ok=True)
     return note
 
 

@@ -33,6 +33,16 @@ class BatchAugment:
         self.random = random.Random(generator.initial_seed())  # noqa: S311
         self.channels = BatchedChannels(config["channel_names"])
 
+    def state_dict(self) -> dict[str, Any]:
+        """Of the random numbers."""
+        version, numbers, normal = self.random.getstate()
+        return {"generator": self.generator.get_state(), "version": version, "numbers": list(numbers), "normal": normal}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Draw on from there."""
+        self.generator.set_state(state["generator"])
+        self.random.setstate((state["version"], tuple(state["numbers"]), state["normal"]))
+
     def __call__(
         self, grey: torch.Tensor, field: torch.Tensor | None, planes: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:

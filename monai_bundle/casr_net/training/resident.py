@@ -3,7 +3,7 @@
 The trainer of ``train.json`` draws crops one by one on the CPU, which keeps an accelerator waiting: a step of the
 network takes it a fraction of the time in which a core makes a batch. This one reads the same configuration (network,
 loss, cases, ranges of the augmentation, learning rate and schedule, clipping, moving average) and computes everything
-on the device. It gives weights of the same kind, and keeps no checkpoint within a stage.
+on the device. It gives weights of the same kind, and goes on exactly where it was stopped.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from .cases import balanced_weights
 from .losses import UNKNOWN
 from .memory import ResidentCases, label_cases
 from .precision import place_network, uses_bfloat16
+from .resident_state import ResidentState
 from .selftraining import PseudoLabelRule
 
 __all__ = ["Progress", "learning_rate_share", "mirrored_probability", "train_resident"]
@@ -49,12 +50,14 @@ class Progress:
         images: budget in images.
         seconds: budget in seconds of the clock; None has none.
         seen: images drawn.
-        started: when, on the monotonic clock.
+        steps: that were made.
+        started: when, on the monotonic clock; earlier by what was spent before a stop.
     """
 
     images: int
     seconds: float | None = None
     seen: int = 0
+    steps: int = 0
     started: float = 0.0
 
     @property
@@ -64,6 +67,15 @@ class Progress:
         if self.seconds is not None:
             spent = max(spent, (time.monotonic() - self.started) / self.seconds)
         return min(spent, 1.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far it is, for :class:`ResidentState`."""
+        return {"seen": self.seen, "steps": self.steps, "spent": time.monotonic() - self.started}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.seen, self.steps = state["seen"], state["steps"]
+        self.started = time.monotonic() - state["spent"]
 
 
 def learning_rate_share(progress: float, warm_up: float, cycles: float, start: float = 0.01) -> float:
@@ -83,6 +95,7 @@ def train_resident(
     cache: Path | None = None,
     processes: int = 0,
     step: Callable[[], None] = lambda: None,
+    kept: Path | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Train a network as ``train.json`` says, on the device that the configuration names.
 
@@ -96,6 +109,8 @@ def train_resident(
         rule: how it does.
         cache, processes: of :meth:`ResidentCases.read`.
         step: called before each step; may raise to stop.
+        kept: file of the state, which a call of the same arguments goes on from, to the same weights on the same kind
+            of device; written every some minutes and when ``step`` raises. The caller deletes it. None keeps nothing.
 
     Returns:
         the network (its moving average, where the configuration has one); images seen, seconds, and the shares of the
@@ -124,7 +139,7 @@ def train_resident(
     loss = parser.get_parsed_content("deep")
     weights = balanced_weights(cases, settings["balance_power"], {"negatives": settings["negative_share"]})
     progress = Progress(images, seconds)
-    network = _train(network, loss, resident, torch.tensor(weights), settings, progress, step)
+    network = _train(network, loss, resident, torch.tensor(weights), settings, progress, step, kept)
     took = round(time.monotonic() - progress.started, 1)
     return network, {"images_seen": progress.seen, "seconds": took, "labels": labels}
 
@@ -155,6 +170,7 @@ def _train(
     settings: Mapping[str, Any],
     progress: Progress,
     step: Callable[[], None],
+    kept: Path | None = None,
 ) -> nn.Module:
     device, batch_size = resident.grey.device, settings["batch_size"]
     draw = torch.Generator().manual_seed(settings["seed"])
@@ -170,9 +186,20 @@ def _train(
     bfloat16 = uses_bfloat16(settings["precision"], device)
     forward = torch.compile(network, dynamic=False) if settings["compile"] else network
     network.train()
-    progress.started, steps, recent = time.monotonic(), 0, torch.zeros((), device=device)
+    progress.started, recent, since = time.monotonic(), torch.zeros((), device=device), 0
+    parts: dict[str, Any] = {
+        "network": network, "loss": loss, "optimizer": optimizer, "average": average, "augment": augment,
+        "draw": _Drawn(draw), "progress": progress,
+    }  # fmt: skip
+    state = ResidentState(kept, parts, device)
+    if state.load():
+        logger.info("goes on after %d of %d images", progress.seen, progress.images)
     while progress.share < 1:
-        step()
+        try:
+            step()
+        except BaseException:
+            state.keep()
+            raise
         rate = settings["learning_rate"] * learning_rate_share(
             progress.share, settings["warmup_share"], settings["cosine_cycles"]
         )
@@ -190,17 +217,19 @@ def _train(
         optimizer.step()
         average.update()
         progress.seen += batch_size
-        steps += 1
-        if steps == 2:
+        progress.steps += 1
+        since += 1
+        if progress.steps == 2:
             progress.started = time.monotonic()  # the first steps prepare the device
         recent += value.detach()
-        if steps % LOG_STEPS == 0 or progress.share >= 1:
-            mean = float(recent) / (steps % LOG_STEPS or LOG_STEPS)
+        if progress.steps % LOG_STEPS == 0 or progress.share >= 1:
+            mean, since = float(recent) / since, 0
             recent.zero_()
             pace = progress.seen / (time.monotonic() - progress.started)
             logger.info("%d of %d images, %.0f a second, loss %.4f", progress.seen, progress.images, pace, mean)
             if not math.isfinite(mean):
-                raise UsageError(f"loss is {mean} after {steps} steps; the learning rate may be too high.")
+                raise UsageError(f"loss is {mean} after {progress.steps} steps; the learning rate may be too high.")
+            state.keep_in_time()
     return average.network.eval()
 
 
@@ -213,6 +242,19 @@ def _batch(resident: ResidentCases, chosen: torch.Tensor, augment: BatchAugment)
     image, planes = augment(resident.grey[place].float() / 255, field, planes)
     target = (planes[:, :1] >= 0.5).float()
     return image, torch.where(planes[:, 1:] > 0.5, float(UNKNOWN), target)
+
+
+class _Drawn:
+    """The state of a generator of random numbers."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": self.generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.generator.set_state(state["state"])
 
 
 class _Average:
@@ -236,3 +278,11 @@ class _Average:
             decay = min(decay, (1 + self.steps) / (10 + self.steps))
         get_ema_multi_avg_fn(decay)(self.average, self.current, None)
         self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "network": self.network.state_dict() if self.decay else {}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.steps = state["steps"]
+        if self.decay:
+            self.network.load_state_dict(state["network"])
