@@ -118,7 +118,10 @@ def trust_tables() -> list[Part]:
     mirrored = [record for record in (load("tta_continued"), load("tta")) if record is not None]
     trust = load("trust")
     parts = [
-        ("## Mirror images at inference (`--tta`)", [line for record in mirrored for line in (*tta_table(record), "")]),
+        (
+            "## Mirror images at inference (`--tta`)",
+            [line for record in mirrored for line in (*tta_table(record), "")] or NOT_YET,
+        ),
         ("## Calibration", NOT_YET if trust is None else calibration_table(trust)),
         ("## Quality score", NOT_YET if trust is None else quality_table(trust)),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,6 @@ from ..errors import WeightsError
 from ..files.atomic import write_atomically
 
 __all__ = ["KEEP_SECONDS", "ResidentState"]
-
-logger = logging.getLogger(__name__)
 
 KEEP_SECONDS = 300.0
 """Between two states that are kept: what ``kill -9`` can cost. Our choice."""
