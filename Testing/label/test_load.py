@@ -150,6 +150,52 @@ def test_kill_of_what_saves_labels(studies: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+# A file that is put into the folder just while the folder is listed, or in the same tick of the file system's clock.
+COMING = """
+import os, shutil, sys
+from pathlib import Path
+from casr_label.index import IndexedFolder
+studies, coming = Path(sys.argv[1]), []
+
+class Watched(IndexedFolder):
+    def _list_files(self, path, patterns):
+        found = super()._list_files(path, patterns)
+        if coming and Path(path) == studies:
+            shutil.copyfile(studies / "frame0.png", studies / coming.pop())
+        return found
+
+before = len(list(studies.glob("*.png")))
+os.utime(studies, (1e9, 1e9))
+store = Watched(studies)
+assert len(store.list_images()) == before
+coming.append("during.png")
+(studies / "note.txt").write_text("the folder changes, and is listed")
+assert len(store.list_images()) == before and not coming  # it came too late for this list
+assert len(store.list_images()) == before + 1 and store.get_image_uri("during").endswith("during.png")
+
+(studies / "note.txt").unlink()
+store.list_images()
+tick = studies.stat().st_mtime_ns
+shutil.copyfile(studies / "frame0.png", studies / "tick.png")
+os.utime(studies, ns=(tick, tick))
+assert len(store.list_images()) == before + 2 and store.get_image_uri("tick").endswith("tick.png")
+
+coming.append("first.png")  # while a server starts
+os.utime(studies, (1e9, 1e9))
+store = Watched(studies)
+assert not coming and store.get_image_uri("first").endswith("first.png") and "first" in store.list_images()
+"""
+
+
+@pytest.mark.skipif(not PYTHON.is_file(), reason=REASON)
+def test_no_file_is_missed_that_comes_while_the_folder_is_listed(studies: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{APP}{os.pathsep}{APP.parent}"}
+    done = subprocess.run(
+        [str(PYTHON), "-c", COMING, str(studies)], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_scoring_beside_saving_loses_no_note(start: Callable[..., Server], studies: Path) -> None:
     """Scores are made in a process of its own, which writes the same index as the server."""
     server = start(studies)

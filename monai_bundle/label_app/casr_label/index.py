@@ -29,6 +29,10 @@ __all__ = ["IndexedFolder", "remove_parts"]
 
 logger = logging.getLogger(__name__)
 
+SETTLED = 2e9
+"""Nanoseconds after a folder's last change within which another one may leave its time the same: FAT counts in two
+seconds, Linux in up to ten milliseconds."""
+
 
 class IndexedFolder(LocalDatastore):
     """Images beside each other in one folder, labels in ``labels/<tag>``, all names in ``datastore_v2.json``.
@@ -46,12 +50,11 @@ class IndexedFolder(LocalDatastore):
     def __init__(self, folder: str | Path, read_only: bool = False) -> None:
         self._guard = threading.RLock()
         self._index_lock = FileLock(Path(folder) / ".casr-lock")
-        self._seen: tuple[float, ...] = ()
+        self._seen: tuple[int, ...] = ()
         self._stamp: tuple[int, ...] = ()
         Path(folder).mkdir(parents=True, exist_ok=True)
         remove_parts(Path(folder))
         super().__init__(str(folder), extensions=list(EXTENSIONS), auto_reload=False, read_only=read_only)
-        self._seen = self._times()
 
     # Reading
 
@@ -128,11 +131,16 @@ class IndexedFolder(LocalDatastore):
 
     @contextlib.contextmanager
     def _looked(self) -> Iterator[None]:
-        """Files that have come or gone are seen, if a folder has changed, and what other processes have written."""
+        """Files that have come or gone are seen, if a folder has changed, and what other processes have written.
+
+        What counts is the time from before the look: a file that comes during one may not be in it, and the folder's
+        time of afterwards would then hide that file until the next change.
+        """
         with self._guard:
-            if self._times() != self._seen:
+            now, times = time.time_ns(), self._times()
+            if times != self._seen:
                 self._reconcile_datastore()
-                self._seen = self._times()
+                self._seen = times if all(abs(now - each) > SETTLED for each in times) else ()
             else:
                 self._init_from_datastore_file()
             yield
@@ -141,7 +149,7 @@ class IndexedFolder(LocalDatastore):
         with self._change():
             super()._reconcile_datastore()
 
-    def _times(self) -> tuple[float, ...]:
+    def _times(self) -> tuple[int, ...]:
         labels = Path(self._datastore.label_path(None))
         folders = [
             Path(self._datastore.image_path()),
