@@ -4,9 +4,10 @@ PYTHONPATH=monai_bundle/label_app:monai_bundle .venv-label/bin/python experiment
     --data ../shared/data --weights STATE/baseline-light-fold1/model.pt --fold 1 \
     --output experiments/results/label_scores.json
 
-The weights must never have seen the fold. The app's own inference gives every image's probability (one run), the mean
-over four mirrored copies, and its four scores. Temperatures (casr_net.uncertainty.TwoTemperatures) are fitted as after
-a fine-tuning; errors and scores are those of fits on the other half of the patient groups.
+The weights must never have seen the fold. The app's own inference gives every image's mask, with its mirror images as
+the app does it unless it is told otherwise, the probability of one run, the mean over four mirrored copies, and its
+four scores. Temperatures (casr_net.uncertainty.TwoTemperatures) are fitted as after a fine-tuning; errors and scores
+are those of fits on the other half of the patient groups.
 """
 
 from __future__ import annotations
@@ -54,10 +55,11 @@ def collect(cases: list[dict[str, Any]], weights: Path) -> list[dict[str, Any]]:
     for number, case in enumerate(cases):
         path = case["image"]
         result, label = task.segment_frame(path, 0, options), read_mask(case["label"])[..., 0]
+        single = task.segment_frame(path, 0, {**options, "refine": False}, one_pass=True)
         tta, _ = mirrored_mean(task, path, 0, {**options, "refine": False})
         found.append(
             {
-                **case, "truth": label, "single": result.probability, "tta": tta.astype(np.float32),
+                **case, "truth": label, "single": single.probability, "tta": tta.astype(np.float32),
                 "mask": result.mask, "dice": dice(result.mask, label),
                 "dropout": dropout.score("", path, 0, {**options, "refine": False}),
                 "disagreement": disagreement.score("", path, 0, options),
@@ -118,10 +120,10 @@ def main() -> None:
     truths = [case["truth"] for case in cases]
     calibrations = Calibrations(*(fit_temperatures([c[kind] for c in cases], truths) for kind in kinds))
     for own, other in halves_of(cases):
-        single, tta = (fit_temperatures([c[kind] for c in other], [c["truth"] for c in other]) for kind in kinds)
+        tta = fit_temperatures([case["tta"] for case in other], [case["truth"] for case in other])
         for case in own:
             case["entropy"] = entropy_score(tta(case["tta"]))
-            case["quality"] = 1 - soft_dice_confidence(single(case["single"]), case["mask"])
+            case["quality"] = 1 - soft_dice_confidence(tta(case["tta"]), case["mask"])
 
     def correlation(kind: str, dataset: str) -> float | None:
         pairs = [(case[kind], case["dice"]) for case in cases if case["dataset"] == dataset]
@@ -130,9 +132,9 @@ def main() -> None:
 
     sets = sorted({case["dataset"] for case in cases})
     record = {
-        "what": "two temperatures fitted on the images of a fold that the network has not seen, native size, all "
-        "pixels; calibration errors pooled over the pixels, and scores, with fits on the other half of the patient "
-        "groups",
+        "what": "masks with mirror images; two temperatures fitted on the images of a fold that the network has not "
+        "seen, native size, all pixels; calibration errors pooled over the pixels, and scores, with fits on the other "
+        "half of the patient groups",
         "network": options.network, "weights_sha256": sha256(options.weights), "fold": options.fold,
         "images": len(cases), "mean_dice": round(float(np.mean([case["dice"] for case in cases])), 4),
         "calibration": calibrations.record(),

@@ -75,7 +75,7 @@ def measured() -> dict[str, str]:
 
 
 class Server:
-    """A server process and a small client."""
+    """A server process and a small client. Without mirror images, for speed, unless they are asked for."""
 
     def __init__(
         self,
@@ -85,7 +85,9 @@ class Server:
         environment: dict[str, str] | None = None,
         folder: Path | None = None,
         headers: dict[str, str] | None = None,
+        mirrored: bool = False,
     ) -> None:
+        more = more if mirrored else ("--no-tta", *more)
         self.studies, self.port, self.log = studies, free_port(), log
         self._more, self._folder, self._headers = more, folder, headers or {}
         self._environment = {

@@ -49,7 +49,8 @@ class CASRLabelApp(MONAILabelApp):
         app_dir: folder of main.py; the bundle is the folder above it.
         studies: folder of images, or address of a DICOMweb server.
         conf: ``state_dir``: where published weights and runs are kept (default: ``.casr`` in the studies folder; for a
-            DICOMweb server a folder where the system keeps users' program states).
+            DICOMweb server a folder where the system keeps users' program states). ``tta``: with mirror images or
+            without, see :class:`CASRInferTask`.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:

@@ -22,6 +22,7 @@ from casr_net.files.dicom_seg import write_segmentation
 from casr_net.files.images import Angiogram, read_angiogram
 from casr_net.files.maps import write_map
 from casr_net.files.stacks import Stack
+from casr_net.inference.mirrored import AUTO, is_mirrored
 from casr_net.inference.predict import predict
 from casr_net.preprocessing.load import image_tensor
 from casr_net.refinement.contours import RefinementParameters
@@ -50,10 +51,12 @@ class FrameResult:
     Attributes:
         mask: uint8 (X, Y), 0 or 1.
         probability: float32 (X, Y), before refinement.
+        mirrored: whether it is the mean over the frame and its mirror images.
     """
 
     mask: np.ndarray
     probability: np.ndarray
+    mirrored: bool
 
 
 class CASRInferTask(BundleInferTask):
@@ -62,15 +65,16 @@ class CASRInferTask(BundleInferTask):
     Parameters of a request, beside MONAI Label's own: ``frame`` (number from 0, "all", the default, or "key": the key
     frames), ``threshold``, ``refine``, those of :func:`measuring.checked_extras`, and ``result``: "mask" (uint8, vessel
     = 1; 255 in PNG), "probability" or "uncertainty" (entropy in bits; both float32, in PNG 0 to 255).
-    The answer's ``params`` hold ``uncertainty``, a score from 0 to 1, ``quality``, the Dice coefficient that the
-    probabilities promise the mask, and ``pixels``, by frame; and what :class:`measuring.Findings` tells.
+    Images of one frame are segmented with their mirror images, as the bundle does it, unless the app's ``tta`` says
+    otherwise. The answer's ``params`` hold ``uncertainty``, a score from 0 to 1, ``quality``, the Dice coefficient that
+    the probabilities promise the mask, and ``pixels``, by frame; and what :class:`measuring.Findings` tells.
 
     Probabilities that uncertainty and quality are computed from are calibrated; masks and the result "probability" are
     the network's own.
 
     Args:
         path: bundle folder.
-        conf: of the app.
+        conf: of the app; ``tta``: "auto", "true" or "false", see :class:`casr_net.inference.FrameInferer`.
         published: weights that are used as soon as they are there, in place of the bundle's; they are loaded anew when
             they change.
         dropout: probability of the decoder's dropout, see :class:`CASRDropoutTask`.
@@ -79,6 +83,9 @@ class CASRInferTask(BundleInferTask):
     Attributes:
         alone: does the work on a frame, so that requests take turns frame by frame; work given to it has the task, its
             network and its transforms for itself.
+
+    Raises:
+        UsageError: for another ``tta``.
     """
 
     def __init__(
@@ -93,6 +100,8 @@ class CASRInferTask(BundleInferTask):
         # The choice of a file by its name in a request is not offered: the published weights are the ones to be used.
         self._config.pop("model_filename", None)
         self._config.update(OPTIONS)
+        self.conf = conf
+        self.bundle_config["tta"] = _tta(conf.get("tta", AUTO))
         self.calibrations = calibrations
         # MONAI Label takes the last of these files that is there.
         self.path: list[str] = [*self.path, *([str(published)] if published is not None else [])]
@@ -124,13 +133,13 @@ class CASRInferTask(BundleInferTask):
             raise UsageError(f"result_extension is '.png', which holds one frame; {len(frames)} are asked for.")
         findings = Findings(source, extras, lambda refine: self.segmenter({**checked, "refine": refine}))
         frames = findings.frames() if extras.only_key_frames else frames
-        calibrated = self.calibrations().single
+        calibrations = self.calibrations()
         pixels, scores, quality = [], [], []
         result = checked["result"]
         maps = Stack(path, frames, source.size, np.uint8 if result == "mask" else np.float32)
         for frame in frames:  # only what is asked for is kept: a long cine would fill the memory
             one = self.segment_frame(source, frame, checked)
-            sure = calibrated(one.probability)
+            sure = calibrations.of(one.mirrored)(one.probability)
             pixels.append(int(one.mask.sum()))
             scores.append(round(entropy_score(sure), 6))
             quality.append(round(soft_dice_confidence(sure, one.mask), 4))
@@ -178,6 +187,7 @@ class CASRInferTask(BundleInferTask):
         options: Mapping[str, Any],
         before: Step | None = None,
         after: Step | None = None,
+        one_pass: bool = False,
     ) -> FrameResult:
         """One frame through the bundle, by :func:`casr_net.inference.predict`.
 
@@ -186,16 +196,20 @@ class CASRInferTask(BundleInferTask):
             frame: from 0.
             options: those of :func:`requests.checked_request`.
             before, after: change the dictionary of the frame before and after the network.
+            one_pass: leave mirror images out.
 
         Raises:
             DataError: when the frame cannot be used.
         """
         source = image if isinstance(image, Angiogram) else read_angiogram(image)
+        mirrored = not one_pass and self.is_mirrored(source.frames)
         data: dict[Any, Any] = {"image": image_tensor(source.grey(frame), source.affine)}
 
         def work() -> dict[Any, Any]:
             network = self._get_network(options["device"], None)
             channels, inferer, post = (self._part(name) for name in ("channels", "inferer", "postprocessing"))
+            inferer = copy.copy(inferer)  # with the same runtimes
+            inferer.tta = mirrored
             refined = _with_refinement(post, self.refinement(options))
             return predict(
                 data, Compose([channels, before or _same]), network, inferer, Compose([after or _same, refined]),
@@ -204,7 +218,11 @@ class CASRInferTask(BundleInferTask):
 
         done = self.alone(work)
         mask, probability = (np.asarray(done[key].cpu()) for key in ("pred", "probability"))
-        return FrameResult((mask[0] > 0).astype(np.uint8), probability[0].astype(np.float32))
+        return FrameResult((mask[0] > 0).astype(np.uint8), probability[0].astype(np.float32), mirrored)
+
+    def is_mirrored(self, frames: int) -> bool:
+        """Whether a frame of a file of so many is segmented with its mirror images."""
+        return is_mirrored(self._part("inferer").tta, frames)
 
     def _part(self, name: str) -> Any:
         """A component of the bundle's inference configuration; made once."""
@@ -223,6 +241,14 @@ class CASRInferTask(BundleInferTask):
     def weights(self) -> Path:
         """The file that is used now."""
         return Path(self.get_path())
+
+
+def _tta(text: str) -> bool | str:
+    """What the app's setting says, which MONAI Label hands on as text."""
+    value = str(text).strip().lower()
+    if value not in ("true", "false", AUTO):
+        raise UsageError(f"--conf tta is {str(text)[:50]!r}; expected auto, true or false.")
+    return AUTO if value == AUTO else value == "true"
 
 
 def _same(data: dict[Any, Any]) -> dict[Any, Any]:

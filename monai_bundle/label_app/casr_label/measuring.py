@@ -147,5 +147,4 @@ class SharedSegmenter(Segmenter):
         vars(self).update(parts)
 
     def grey(self, image: np.ndarray, affine: np.ndarray | None = None, frames: int | None = None) -> Segmentation:
-        # Without mirror images, as all that the server segments.
-        return self._alone(lambda: super(SharedSegmenter, self).grey(image, affine))
+        return self._alone(lambda: super(SharedSegmenter, self).grey(image, affine, frames))

@@ -150,7 +150,7 @@ def infer(frame: Frame, image: Image = None, trial: Trial = None) -> dict[str, A
         levels, known = bench.proposals.make(place.folder, bench.open(place.path), frame)
         return {
             "frame": frame,
-            "uncertainty": bench.proposals.score(levels, bench.app.state.calibrations),
+            "uncertainty": bench.proposals.score(levels, bench.open(place.path), bench.app.state.calibrations),
             "known": known,
         }
 

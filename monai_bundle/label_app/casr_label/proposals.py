@@ -29,7 +29,7 @@ _NAME = re.compile(r"f(\d{5})-p\d+\.png")
 
 
 class Proposals:
-    """One 16 bit PNG a frame, whose name tells by which weights and of which file.
+    """One 16 bit PNG a frame, whose name tells by which weights, of which file, and whether with mirror images.
 
     Args:
         task: inference.
@@ -90,9 +90,10 @@ class Proposals:
         parameters = self.task.refinement({"threshold": threshold, "refine": refined})
         return refine((levels.astype(np.float32) + 0.5) / LEVELS, parameters) > 0
 
-    def score(self, levels: np.ndarray, calibrations: Calibrations) -> float:
-        """Uncertainty of a map in [0, 1], calibrated."""
-        return round(entropy_score(calibrations.single((levels.astype(np.float32) + 0.5) / LEVELS)), 6)
+    def score(self, levels: np.ndarray, source: Angiogram, calibrations: Calibrations) -> float:
+        """Uncertainty of a frame's map in [0, 1], calibrated."""
+        calibration = calibrations.of(self.task.is_mirrored(source.frames))
+        return round(entropy_score(calibration((levels.astype(np.float32) + 0.5) / LEVELS)), 6)
 
     def _file(self, folder: Path, source: Angiogram, frame: int) -> Path:
         if not 0 <= frame < source.frames:
@@ -104,7 +105,8 @@ class Proposals:
             status, weights = source.path.stat(), self.task.weights.stat()
         except OSError as error:
             raise DataError(f"{source.path}: no such file.") from error
-        return f"{weights.st_mtime_ns}{weights.st_size}{status.st_mtime_ns}{status.st_size}"
+        way = int(self.task.is_mirrored(source.frames))
+        return f"{way}{weights.st_mtime_ns}{weights.st_size}{status.st_mtime_ns}{status.st_size}"
 
 
 def _read(path: Path) -> np.ndarray | None:

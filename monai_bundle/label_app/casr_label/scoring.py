@@ -118,7 +118,7 @@ def _mirrored(
         network = task._get_network(options["device"], None)
         hook = network.encoder.register_forward_hook(lambda _module, _input, output: vectors.append(_pooled(output)))
         try:
-            return task.segment_frame(path, frame, options, before, after)
+            return task.segment_frame(path, frame, options, before, after, one_pass=True)
         finally:
             hook.remove()
 
@@ -141,9 +141,12 @@ class DropoutScoring(_Scoring):
         super().__init__("Mutual information over dropout runs", "casr_dropout", task)
 
     def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
+        def run() -> FrameResult:
+            return self.task.segment_frame(path, frame, options, one_pass=True)
+
         def work() -> np.ndarray:
             torch.manual_seed(0)  # the same image has the same score
-            return np.stack([self.task.segment_frame(path, frame, options).probability for _ in range(self.RUNS)])
+            return np.stack([run().probability for _ in range(self.RUNS)])
 
         maps = self.task.alone(work)  # nobody else draws from the random numbers that make the dropout
         mean = maps.mean(axis=0)
@@ -171,7 +174,8 @@ class QualityScoring(_Scoring):
 
     def score(self, image_id: str, path: str, frame: int, options: dict[str, Any]) -> float:
         result = self.task.segment_frame(path, frame, {**options, "refine": True})
-        return 1.0 - soft_dice_confidence(self.task.calibrations().single(result.probability), result.mask)
+        calibrated = self.task.calibrations().of(result.mirrored)
+        return 1.0 - soft_dice_confidence(calibrated(result.probability), result.mask)
 
 
 def _pooled(output: Any) -> np.ndarray:

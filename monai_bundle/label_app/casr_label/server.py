@@ -44,6 +44,7 @@ class Options:
         max_upload_mb: limit of one request.
         token: that clients must send; "" for none.
         hosts: further names of this server, separated by commas.
+        tta: with mirror images, or without; None: images of one frame with, cines without, as the bundle does it.
     """
 
     studies: str
@@ -53,6 +54,7 @@ class Options:
     max_upload_mb: int = MAX_UPLOAD_MB
     token: str = ""
     hosts: str = ""
+    tta: bool | None = None
 
 
 def make_server(options: Options) -> Any:
@@ -116,10 +118,11 @@ def make_server(options: Options) -> Any:
 
 def _set_environment(options: Options) -> None:
     """What MONAI Label, and the processes that it starts, read from the environment."""
+    conf = {"tta": "auto" if options.tta is None else str(options.tta).lower()}
     os.environ.update(
         {
             "MONAI_LABEL_APP_DIR": str(APP), "MONAI_LABEL_STUDIES": options.studies,
-            "MONAI_LABEL_APP_CONF": json.dumps({"state_dir": options.state_dir} if options.state_dir else {}),
+            "MONAI_LABEL_APP_CONF": json.dumps(conf | ({"state_dir": options.state_dir} if options.state_dir else {})),
             "MONAI_LABEL_SERVER_PORT": str(options.port), "MONAI_LABEL_TRACKING_ENABLED": "false",
         }
     )  # fmt: skip
@@ -186,6 +189,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--state", default="", help="folder of weights and runs (default: .casr in the studies folder)")
     parser.add_argument("--max-upload-mb", type=int, default=MAX_UPLOAD_MB, help="limit of one request")
+    parser.add_argument(
+        "--tta", action=argparse.BooleanOptionalAction,
+        help="with or without mirror images (default: images of one frame with, cines without)",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
     for folder in (str(APP), str(APP.parent)):  # this package, and casr_net in the bundle
         if folder not in sys.path:
@@ -201,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     options = Options(
         studies, given.host, given.port, str(Path(given.state).resolve()) if given.state else "", given.max_upload_mb,
-        os.environ.get("CASR_LABEL_TOKEN", ""), os.environ.get("CASR_LABEL_HOSTS", ""),
+        os.environ.get("CASR_LABEL_TOKEN", ""), os.environ.get("CASR_LABEL_HOSTS", ""), given.tta,
     )  # fmt: skip
     from casr_net.errors import UsageError
 

@@ -58,6 +58,10 @@ class Calibrations:
         fits = (WeightsCalibration(weights, tta=kind == "tta").fit() for kind in KINDS)
         return Calibrations(*(TwoTemperatures() if fit is None else fit for fit in fits))
 
+    def of(self, mirrored: bool) -> TwoTemperatures | LogitCalibration:
+        """Of a mean over mirrored copies, or of one run."""
+        return self.tta if mirrored else self.single
+
     def record(self) -> dict[str, dict[str, float]]:
         """For a JSON file, rounded."""
         return {kind: {name: round(value, 4) for name, value in asdict(getattr(self, kind)).items()} for kind in KINDS}

@@ -137,7 +137,7 @@ class CASRTrainTask(BundleTrainTask):
         resumed = self._prepare_run()
         super().__call__({**request, "device": device, "multi_gpu": False, "tracking": "None"}, datastore)
         weights = self.state.run / "model.pt"
-        task = CASRInferTask(str(self.bundle_path), {}, weights)
+        task = CASRInferTask(str(self.bundle_path), self.task.conf, weights)
         after = self._dice(task, held, device)
         published = after >= before
         record = {
@@ -229,9 +229,9 @@ class CASRTrainTask(BundleTrainTask):
             return self.state.calibrations
         options = {**checked_request({"device": device}), "refine": False}
         labels = [case.mask() for case in cases]
-        single = [task.segment_frame(case.image, case.frame, options).probability for case in cases]
+        runs = [task.segment_frame(case.image, case.frame, options, one_pass=True) for case in cases]
         tta = [mirrored_mean(task, case.image, case.frame, options)[0] for case in cases]
-        return Calibrations(fit_temperatures(single, labels), fit_temperatures(tta, labels))
+        return Calibrations(fit_temperatures([run.probability for run in runs], labels), fit_temperatures(tta, labels))
 
 
 def _checked(request: Mapping[str, Any]) -> dict[str, Any]:
