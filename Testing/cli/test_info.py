@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -26,10 +27,11 @@ def test_for_people(cine: Path, png: Path, capsys) -> None:
     blocks = capsys.readouterr().out.split(f"{png}\n")
     dicom, picture = ({line.split()[0]: " ".join(line.split()[1:]) for line in block.splitlines()} for block in blocks)
     assert dicom["format"] == "dicom" and dicom["frames"] == "3" and dicom["size"] == "64 columns x 64 rows"
-    assert "bits stored" in dicom["values"] and "mm" in dicom["grid"]
+    assert "bits stored" in dicom["values"] and dicom["grid"] == "1 x 1 in the masks: as where no spacing is stated"
     assert picture["size"] == "160 columns x 128 rows" and picture["values"] == "uint8, grey"
     assert "full range of 8 bits: 0 to 255" in picture["grey"]
     assert "no millimetres" in picture["patient"]
+    assert picture["grid"] == "1 x 1 in the masks: no spacing is stated", "never mm without a stated scale"
 
 
 def test_for_programs(cine: Path, png: Path, capsys) -> None:
@@ -56,6 +58,13 @@ def test_spacing_and_what_it_means(cine: Path, tmp_path: Path, capsys) -> None:
     assert np.allclose(spacing["patient"], [0.2, 0.4 / 1.5]) and spacing["estimated"]
     assert "detector" in spacing["note"]
     assert spacing["kind"] == "magnification" and spacing["contradictions"] == []
+
+
+def test_grid_of_a_stated_spacing(tmp_path: Path, capsys) -> None:
+    image = nibabel.Nifti1Image(np.arange(4096, dtype=np.uint8).reshape(64, 64, 1), np.diag([0.3, 0.25, 1, 1]))
+    nibabel.save(image, tmp_path / "stated.nii")
+    assert main(["info", str(tmp_path / "stated.nii")]) == 0
+    assert "  grid     0.25 x 0.3 mm (rows x columns) in the masks\n" in capsys.readouterr().out
 
 
 def test_one_bad_file_does_not_cost_the_others(png: Path, tmp_path: Path, capsys) -> None:

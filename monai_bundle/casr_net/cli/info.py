@@ -109,6 +109,13 @@ def _spacing(angiogram: Angiogram) -> dict[str, Any]:
     }
 
 
+def _grid(grid: list[float], form: str) -> str:
+    """The masks' grid in words. Files that state no spacing get 1, which are no millimetres."""
+    if grid != [1, 1]:
+        return "{:g} x {:g} mm (rows x columns) in the masks".format(*grid)
+    return f"1 x 1 in the masks: {'no spacing is stated' if form == 'raster' else 'as where no spacing is stated'}"
+
+
 def _block(path: str, facts: dict[str, Any]) -> str:
     """The facts for people."""
     grey, spacing = facts["grey"], facts["spacing"]
@@ -126,7 +133,7 @@ def _block(path: str, facts: dict[str, Any]) -> str:
         ("size", f"{facts['columns']} columns x {facts['rows']} rows"),
         ("values", f"{facts['values']}, {kind}{bits}"),
         ("grey", "; ".join([f"{grey['rule']}{limits}", *others])),
-        ("grid", "{:g} x {:g} mm (rows x columns) in the masks; 1 where none is stated".format(*spacing["grid"])),
+        ("grid", _grid(spacing["grid"], facts["format"])),
         (
             "patient",
             ("{:.4g} x {:.4g} mm ({}). ".format(*spacing["patient"], spacing["kind"]) if spacing["patient"] else "")
