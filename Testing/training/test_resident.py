@@ -212,7 +212,6 @@ def test_it_goes_on_exactly_where_it_was(
 
     wanted, _ = train()
     state, calls, write = tmp_path / "state.pt", [0], ResidentState.keep
-    monkeypatch.setattr("casr_net.training.resident.LOG_STEPS", 3)
     monkeypatch.setattr("casr_net.training.resident.ResidentState", functools.partial(ResidentState, seconds=0.0))
 
     def stop() -> None:
@@ -220,8 +219,8 @@ def test_it_goes_on_exactly_where_it_was(
         if calls[0] in (9, 14):
             raise StopHereError
 
-    if way == "killed":  # nothing is kept then, but the states after each three steps are
-        monkeypatch.setattr(ResidentState, "keep", lambda self: None if calls[0] in (9, 14) else write(self))
+    if way == "killed":  # nothing is kept then, but two states of before are, which waited for no line of the log
+        monkeypatch.setattr(ResidentState, "keep", lambda self: write(self) if calls[0] in (6, 12) else None)
     for _ in range(2):
         with pytest.raises(StopHereError):
             train(step=stop, kept=state)

@@ -222,14 +222,15 @@ def _train(
         if progress.steps == 2:
             progress.started = time.monotonic()  # the first steps prepare the device
         recent += value.detach()
-        if progress.steps % LOG_STEPS == 0 or progress.share >= 1:
+        if progress.steps % LOG_STEPS == 0 or progress.share >= 1 or state.due:
             mean, since = float(recent) / since, 0
             recent.zero_()
             pace = progress.seen / (time.monotonic() - progress.started)
             logger.info("%d of %d images, %.0f a second, loss %.4f", progress.seen, progress.images, pace, mean)
             if not math.isfinite(mean):
                 raise UsageError(f"loss is {mean} after {progress.steps} steps; the learning rate may be too high.")
-            state.keep_in_time()
+            if state.due:  # only here, where the loss is known to be finite
+                state.keep()
     return average.network.eval()
 
 

@@ -80,7 +80,7 @@ class ResidentState:
         write_atomically(self.path, lambda path: torch.save(state, path), sync=True)
         self._kept = time.monotonic()
 
-    def keep_in_time(self) -> None:
-        """Write the file, unless that was done just now."""
-        if self.path is not None and time.monotonic() - self._kept >= self.seconds:
-            self.keep()
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write the file."""
+        return self.path is not None and time.monotonic() - self._kept >= self.seconds
