@@ -197,6 +197,8 @@ def test_dataset_is_passed_through_once_by_one_process(tmp_path: Path, cine: Pat
     loader = torch.utils.data.DataLoader(FrameDataset(items, dict, report), batch_size=None, num_workers=1)
     with pytest.raises(UsageError, match="num_workers must be 0"):
         next(iter(loader))
+    with pytest.raises(UsageError, match=r"dataset#data: \{'image': 'a.png'\} is no frame of a file; .* as inputs"):
+        FrameDataset([{"image": "a.png"}], dict, report)
 
 
 def test_ranges_in_words() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents, SupervisedEvaluator
 from torch.utils.data import IterableDataset, get_worker_info
 
-from ..errors import UsageError
+from ..errors import UsageError, shown
 from ..files.images import read_angiogram
 from ..files.results import ResultWriter
 from ..preprocessing.base import as_numpy
@@ -38,11 +38,17 @@ class FrameDataset(IterableDataset):
         data: frames, as :func:`wanted_items` gives them.
         transform: applied to each.
         report: takes the failures.
+
+    Raises:
+        UsageError: for anything else, such as a MONAI data list in a configuration.
     """
 
     def __init__(self, data: Sequence[dict[str, Any]], transform: Any, report: RunReport) -> None:
         self.data, self.transform, self.report = list(data), transform, report
         self.position = 0
+        for item in self.data:
+            if not (isinstance(item, Mapping) and {"path", "image", "frame"} <= item.keys()):
+                raise UsageError(f"dataset#data: {shown(item)} is no frame of a file; files are given as inputs.")
 
     @property
     def current(self) -> dict[str, Any] | None:
