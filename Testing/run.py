@@ -80,7 +80,7 @@ def run_piece(number: int, words: list[str], jobs: int) -> tuple[int, float]:
     names = PIECES[number]
     places = [str(path) for name in names for path in (sorted(files_of(name)) if "*" in name else [f"Testing/{name}"])]
     command = [sys.executable, "-X", "faulthandler", "-m", "pytest", *places]
-    command += ["--cov", "--cov-report=", "--cov-fail-under=0", *words]
+    command += ["--cov", "--cov-report=", "--cov-fail-under=0", "--durations=12", *words]
     environment = {**os.environ, "COVERAGE_FILE": f".coverage.piece{number}"}
     if jobs > 1:  # with all cores each, they would wait for one another at every step
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
