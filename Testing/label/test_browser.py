@@ -202,6 +202,33 @@ def test_file_is_tried_and_words_for_what_is_none(context: Any, served: Server, 
     page.says("Not saved", "#saving").says("gone", "#saving").says("kept in this browser", "#saving")
 
 
+def test_scores_are_those_of_the_strategy(context: Any, start: Any, studies: Path) -> None:
+    """What is scored and shown is what the chosen strategy goes by."""
+    from playwright.sync_api import expect
+
+    server = start(studies)
+    page = Page(context, server).load()
+    page.tab.uncheck("#auto")
+    page.tab.select_option("#strategy", "uncertain_quality")
+    page.tab.click("#next")
+    page.says("Chosen by chance", "#saving")
+    page.tab.click("#score")
+    page.says("Scored", "#saving")
+    scores = {one["id"]: one["scores"] for one in server.get("/page/images").json["images"]}
+    assert all(set(found) == {"quality"} for found in scores.values()) and len(scores) == 4
+    worst = max(scores, key=lambda image: scores[image]["quality"])
+    facts = f"#list button:has(.name:text-is('{worst}')) .facts"
+    page.says(f"score {scores[worst]['quality']:.2f}", facts)
+    page.tab.click("#next")
+    page.says(worst)
+    assert "by chance" not in page.tab.inner_text("#saving")
+    page.tab.select_option("#strategy", "diverse")
+    expect(page.tab.locator("#list")).not_to_contain_text("score", timeout=60_000)
+    page.tab.select_option("#strategy", "uncertain_quality")
+    page.says(f"score {scores[worst]['quality']:.2f}", facts)
+    assert page.faults == []
+
+
 def test_training_says_what_it_needs(context: Any, served: Server) -> None:
     page = Page(context, served).load()
     page.tab.keyboard.press("t")

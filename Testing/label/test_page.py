@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, angiograms: list[np.ndarray
 def test_list_and_description(served: Server) -> None:
     images = {one["id"]: one for one in served.get("/page/images").json["images"]}
     assert {name: one["frames"] for name, one in images.items()} == {"frame0": 1, "frame1": 1, "cine": 5, "deep": 1}
-    assert all(one["state"] == "new" and one["score"] is None for one in images.values())
+    assert all(one["state"] == "new" and one["scores"] == {} for one in images.values())
     said = served.get("/page/image?image=cine").json
     assert (said["frames"], said["columns"], said["rows"], said["rate"]) == (5, 128, 128, 15.0)
     assert said["drafts"] == {} and said["proposed"] == [] and said["final"] is None and not said["deep"]
@@ -241,7 +241,7 @@ def test_page_in_front_of_a_pacs(start: Callable[..., Server], tmp_path: Path) -
         one = start(pacs.url, "--state", str(tmp_path / "state"))
         (uid,) = pacs.headers
         (image,) = one.get("/page/images").json["images"]
-        facts = {"id": uid, "title": uid, "state": "new", "final": False, "score": None, "frames": None}
+        facts = {"id": uid, "title": uid, "state": "new", "final": False, "scores": {}, "frames": None}
         assert image == facts, "told nothing else"
         said = one.get(f"/page/image?image={uid}").json
         assert said["frames"] == 3 and said["columns"] == 128 and said["rate"] == 30

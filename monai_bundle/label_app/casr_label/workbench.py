@@ -112,11 +112,11 @@ class Workbench:
                 state = "corrected"
             else:
                 state = "final" if image in finished else "proposed" if proposed else "new"
-            score = info.get("casr_tta")
+            scores = {name[5:]: value for name, value in info.items() if name.startswith("casr_")}
             found.append(
                 {
                     "id": image, "title": store.title(image), "state": state, "final": image in finished,
-                    "score": score if isinstance(score, (int, float)) else None,
+                    "scores": {name: value for name, value in scores.items() if isinstance(value, (int, float))},
                     "frames": self._count(image, time.monotonic() < end),
                 }
             )  # fmt: skip

@@ -92,7 +92,7 @@ export interface Listed {
   id: string;
   title: string; // for people; of an image of a PACS its id is a UID
   state: "new" | "proposed" | "corrected" | "final";
-  score: number | null;
+  scores: Record<string, number>; // by the names of the scoring methods
   final: boolean;
   frames: number | null;
 }

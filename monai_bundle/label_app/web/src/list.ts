@@ -3,6 +3,11 @@
 import { bytes, json, words, type Listed } from "./api";
 import { get, make } from "./dom";
 
+// The scoring method whose scores a strategy goes by; those that go by none show and make the usual one.
+export function scoring(strategy: string): string {
+  return /^uncertain_(.+)$/.exec(strategy)?.[1] ?? "tta";
+}
+
 const STATES = { new: "new", proposed: "proposed", corrected: "corrected", final: "final" } as const;
 
 export class ImageList {
@@ -18,6 +23,7 @@ export class ImageList {
     this.studies = studies;
     this.images = images;
     const list = get("list");
+    const method = scoring(get<HTMLSelectElement>("strategy").value);
     const ids = new Set(images.map((image) => image.id));
     for (const [id, row] of [...this.rows]) {
       if (!ids.has(id)) {
@@ -38,7 +44,8 @@ export class ImageList {
       state.textContent = image.final && image.state === "corrected" ? "final, changed since" : STATES[image.state];
       const facts = [];
       if (image.frames !== null && image.frames !== 1) facts.push(image.frames ? `${image.frames} frames` : "cannot be read");
-      if (image.score !== null) facts.push(`score ${image.score.toFixed(2)}`);
+      const score = image.scores[method];
+      if (score !== undefined) facts.push(`score ${score.toFixed(2)}`);
       button.querySelector(".facts")!.textContent = facts.join(", ");
     }
     const final = images.filter((image) => image.final).length;
@@ -83,6 +90,7 @@ export class ImageList {
       select.append(option);
     }
     if ("first" in info.strategies) select.value = "first";
+    select.addEventListener("change", () => void this.refresh().catch(() => undefined));
   }
 
   private row(id: string, title: string): HTMLLIElement {

@@ -8,7 +8,7 @@ import { bindExports, showExports } from "./exports";
 import { bind } from "./keys";
 import { drop, type Kept } from "./keep";
 import type { Layer, Settings } from "./layer";
-import { ImageList } from "./list";
+import { ImageList, scoring } from "./list";
 import { linkViewer, lookForViewer } from "./ohif";
 import { Opened } from "./opened";
 import { Player } from "./player";
@@ -472,7 +472,7 @@ click("window-reset", () => {
 bindExports(tried, tell);
 click("help-open", () => get<HTMLDialogElement>("help").showModal());
 click("score", () => tried(async () => {
-  await json("POST", "/scoring/tta", {});
+  await json("POST", `/scoring/${scoring(get<HTMLSelectElement>("strategy").value)}`, {});
   tell("Images without a final label are being scored; the scores come into the list.");
   void scored().catch(fault);
 }));
