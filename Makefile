@@ -84,8 +84,8 @@ evidence-status: $(VENV)/.test
 	$(BIN)/python -m casr_net.evaluation.crossval --status
 
 label: $(LABEL_VENV)/.label
-	@test -n "$(STUDIES)" || { echo "usage: make label STUDIES=FOLDER [PORT=8000] [HOST=127.0.0.1] [MORE=--no-tta]" >&2; exit 2; }
-	@PYTHONPATH=$(LABEL_APP):monai_bundle $(LABEL_BIN)/python -m casr_label --studies "$(STUDIES)" --host $(HOST) --port $(PORT) $(MORE)
+	@test -n "$(STUDIES)" || { echo "usage: make label STUDIES=FOLDER [PORT=8000] [HOST=127.0.0.1] [LABEL_OPTIONS=--no-tta]" >&2; exit 2; }
+	@PYTHONPATH=$(LABEL_APP):monai_bundle $(LABEL_BIN)/python -m casr_label --studies "$(STUDIES)" --host $(HOST) --port $(PORT) $(LABEL_OPTIONS)
 
 # The documentation as a site in site/; docs-serve shows it, with its search, and follows changes.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs

@@ -184,6 +184,13 @@ coming.append("first.png")  # while a server starts
 os.utime(studies, (1e9, 1e9))
 store = Watched(studies)
 assert not coming and store.get_image_uri("first").endswith("first.png") and "first" in store.list_images()
+
+for folder in (studies, *(path for path in studies.rglob("*") if path.is_dir())):
+    os.utime(folder, (1e9, 1e9))
+store._seen = (1,)  # something has changed long ago
+coming.append("late.png")
+assert "late" not in store.list_images() and not coming
+assert "late" in store.list_images()
 """
 
 

@@ -109,6 +109,77 @@ def test_quality_score_is_of_the_mask_that_is_shown(mirrored: Server) -> None:
     assert 1 - mirrored.infer("frame2").json["quality"][0] == pytest.approx(score, abs=2e-3)
 
 
+def test_scores_of_one_pass_are_made_anew(mirrored: Server, start: Callable[..., Server], tmp_path: Path) -> None:
+    """Those of masks; what a server in one pass has scored is no score of this one, but for cines."""
+    studies = Path(mirrored.studies)
+    plain = start(studies, "--state", str(tmp_path / "state"))
+    for method, again in (("disagreement", 3), ("quality", 3), ("tta", 0)):
+        done = [server.post(f"/scoring/{method}?run_sync=true").json for server in (mirrored, plain, mirrored)]
+        assert [one["executed"] for one in done[1:]] == [again, again], (method, done)
+
+
+# Which way each part of the app goes, by a network that computes nothing.
+WAYS = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+import casr_label.shim
+import numpy as np, torch
+import casr_label.inference, casr_net.inference.segmenter
+from casr_label.inference import CASRInferTask
+from casr_label.requests import checked_request
+from casr_label.scoring import DisagreementScoring, DropoutScoring, QualityScoring, TTAScoring
+from casr_label.state import Calibrations
+from casr_label.training import CASRTrainTask
+from casr_net.inference.mirrored import is_mirrored
+ways = []
+
+def watched(data, channels, network, inferer, post, device):
+    ways.append(int(is_mirrored(inferer.tta, data["image"].meta.get("frames"))))
+    with torch.no_grad():
+        network.encoder(torch.zeros(1, 3, 32, 32))
+    blob = torch.zeros(1, 64, 64)
+    blob[:, 20:30] = 0.7
+    return {"pred": blob > 0.5, "probability": blob}
+
+casr_label.inference.predict = casr_net.inference.segmenter.predict = watched
+bundle, image = sys.argv[1:]
+task = CASRInferTask(bundle, {})
+options = checked_request({"device": "cpu"})
+
+def told(name, work):
+    ways.clear()
+    work()
+    print(name, *ways)
+
+case = SimpleNamespace(image=image, frame=0, mask=lambda: np.eye(64, dtype=bool))
+trainer = SimpleNamespace(state=None, task=task)
+told("calibrations", lambda: CASRTrainTask._calibrations(trainer, task, [case] * 3, "cpu"))
+told("dice", lambda: CASRTrainTask._dice(trainer, task, [case], "cpu"))
+told("dropout", lambda: DropoutScoring(task).score("", image, 0, options))
+told("tta", lambda: TTAScoring(task, SimpleNamespace(store=lambda *_: None)).score("", image, 0, options))
+told("quality", lambda: QualityScoring(task).score("", image, 0, options))
+told("disagreement", lambda: DisagreementScoring(task).score("", image, 0, options))
+segmenter = task.segmenter({**options, "refine": True})
+told("measured", lambda: segmenter.grey(np.zeros((64, 64), np.float32), frames=1))
+told("measured cine", lambda: segmenter.grey(np.zeros((64, 64), np.float32), frames=9))
+plain = CASRInferTask(bundle, {"tta": "false"})
+told("after a training", lambda: plain.of(plain.weights).segment_frame(image, 0, options))
+"""
+
+
+@pytest.mark.skipif(not PYTHON.is_file(), reason=REASON)
+def test_ways_of_all_parts(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{APP}{os.pathsep}{APP.parent}"}
+    command = [str(PYTHON), "-c", WAYS, str(APP.parent), str(folder / "frame0.png")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == [
+        "calibrations" + " 0" * 15, "dice 1", "dropout" + " 0" * 8, "tta" + " 0" * 4, "quality 1", "disagreement 1",
+        "measured 1", "measured cine 0", "after a training 0",
+    ]  # fmt: skip
+
+
 @pytest.mark.skipif(not PYTHON.is_file(), reason=REASON)
 def test_setting_of_the_app(tmp_path: Path) -> None:
     text = (

@@ -29,9 +29,9 @@ __all__ = ["IndexedFolder", "remove_parts"]
 
 logger = logging.getLogger(__name__)
 
-SETTLED = 2e9
-"""Nanoseconds after a folder's last change within which another one may leave its time the same: FAT counts in two
-seconds, Linux in up to ten milliseconds."""
+COARSE, FINE = 2_000_000_000, 50_000_000
+"""Nanoseconds after a folder's last change within which another one may leave its time the same: where times are whole
+seconds (FAT counts in two), and elsewhere (Linux counts in up to ten milliseconds)."""
 
 
 class IndexedFolder(LocalDatastore):
@@ -140,7 +140,7 @@ class IndexedFolder(LocalDatastore):
             now, times = time.time_ns(), self._times()
             if times != self._seen:
                 self._reconcile_datastore()
-                self._seen = times if all(abs(now - each) > SETTLED for each in times) else ()
+                self._seen = times if all(_settled(each, now) for each in times) else ()
             else:
                 self._init_from_datastore_file()
             yield
@@ -200,6 +200,11 @@ class IndexedFolder(LocalDatastore):
         with self._guard, self._index_lock:
             write_atomically(target, lambda path: path.write_text(content, encoding="utf-8"), sync=True)
             self._stamp = _stamp(target)
+
+
+def _settled(changed: int, now: int) -> bool:
+    """Whether a folder with this time of change would have another one after a further change; nanoseconds."""
+    return abs(now - changed) > (FINE if changed % 1_000_000_000 else COARSE)
 
 
 def _stamp(file: Path) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ from casr_net.uncertainty.entropy import entropy_map, entropy_score
 from casr_net.uncertainty.quality import soft_dice_confidence
 
 from .measuring import KEY, Findings, SharedSegmenter, checked_extras
-from .requests import RESULTS, checked_request, frame_choice
+from .requests import RESULTS, checked_request, frame_choice, tta_setting
 from .state import Calibrations
 from .turns import OneByOne
 
@@ -101,7 +101,7 @@ class CASRInferTask(BundleInferTask):
         self._config.pop("model_filename", None)
         self._config.update(OPTIONS)
         self.conf = conf
-        self.bundle_config["tta"] = _tta(conf.get("tta", AUTO))
+        self.bundle_config["tta"] = tta_setting(conf.get("tta", AUTO))
         self.calibrations = calibrations
         # MONAI Label takes the last of these files that is there.
         self.path: list[str] = [*self.path, *([str(published)] if published is not None else [])]
@@ -220,6 +220,10 @@ class CASRInferTask(BundleInferTask):
         mask, probability = (np.asarray(done[key].cpu()) for key in ("pred", "probability"))
         return FrameResult((mask[0] > 0).astype(np.uint8), probability[0].astype(np.float32), mirrored)
 
+    def of(self, weights: Path) -> CASRInferTask:
+        """The same with other weights, and without calibrations."""
+        return CASRInferTask(str(self.bundle_path), self.conf, weights)
+
     def is_mirrored(self, frames: int) -> bool:
         """Whether a frame of a file of so many is segmented with its mirror images."""
         return is_mirrored(self._part("inferer").tta, frames)
@@ -241,14 +245,6 @@ class CASRInferTask(BundleInferTask):
     def weights(self) -> Path:
         """The file that is used now."""
         return Path(self.get_path())
-
-
-def _tta(text: str) -> bool | str:
-    """What the app's setting says, which MONAI Label hands on as text."""
-    value = str(text).strip().lower()
-    if value not in ("true", "false", AUTO):
-        raise UsageError(f"--conf tta is {str(text)[:50]!r}; expected auto, true or false.")
-    return AUTO if value == AUTO else value == "true"
 
 
 def _same(data: dict[Any, Any]) -> dict[Any, Any]:

@@ -105,7 +105,7 @@ class Proposals:
             status, weights = source.path.stat(), self.task.weights.stat()
         except OSError as error:
             raise DataError(f"{source.path}: no such file.") from error
-        way = int(self.task.is_mirrored(source.frames))
+        way = "1" if self.task.is_mirrored(source.frames) else ""  # versions before 0.12 knew one way
         return f"{way}{weights.st_mtime_ns}{weights.st_size}{status.st_mtime_ns}{status.st_size}"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from casr_net.errors import CASRError, DataError, UsageError
 from casr_net.inference.device import resolve_device
+from casr_net.inference.mirrored import AUTO
 
 __all__ = [
     "EXTENSIONS",
@@ -24,6 +25,7 @@ __all__ = [
     "checked_request",
     "checked_tag",
     "frame_choice",
+    "tta_setting",
 ]
 
 EXTENSIONS = (
@@ -85,6 +87,18 @@ def checked_image(path: str, folders: list[Path]) -> Path:
     if not (inside or uploaded) or not real.is_file():
         raise NotFoundError(f"image {Path(path).name[:200]!r}: not in the studies folder.")
     return real
+
+
+def tta_setting(text: str) -> bool | str:
+    """What the app's setting ``tta`` says, which MONAI Label hands on as text.
+
+    Raises:
+        UsageError: for anything but "auto", "true" and "false".
+    """
+    value = str(text).strip().lower()
+    if value not in ("true", "false", AUTO):
+        raise UsageError(f"--conf tta is {str(text)[:50]!r}; expected auto, true or false.")
+    return AUTO if value == AUTO else value == "true"
 
 
 def checked_object(name: str, text: str) -> dict[str, Any]:

@@ -35,9 +35,15 @@ class _Scoring(ScoringMethod):
 
     Args:
         description: for clients.
-        key: entry of the image's info; ``<key>_weights`` tells by which weights.
+        key: entry of the image's info; ``<key>_weights`` tells by which weights, and whether of a mask that is made
+            with mirror images.
         task: inference.
+
+    Attributes:
+        of_mask: whether the score is of the mask that users are shown, and so another one with mirror images.
     """
+
+    of_mask = False
 
     def __init__(self, description: str, key: str, task: CASRInferTask) -> None:
         super().__init__(description)
@@ -54,16 +60,20 @@ class _Scoring(ScoringMethod):
         stamp = _stamp(self.task.weights)
         executed, failed = 0, {}
         for image_id in sorted(datastore.get_unlabeled_images()):
-            if datastore.get_image_info(image_id).get(f"{self.key}_weights") == stamp:
+            known = datastore.get_image_info(image_id).get(f"{self.key}_weights")
+            if known == stamp and not self.of_mask:
                 continue
             path = datastore.get_image_uri(image_id)
             try:
-                frame = (read_angiogram(path).frames - 1) // 2
-                score = self.score(image_id, path, frame, options)
+                frames = read_angiogram(path).frames
+                made = f"{stamp}-mirrored" if self.of_mask and self.task.is_mirrored(frames) else stamp
+                if known == made:
+                    continue
+                score = self.score(image_id, path, (frames - 1) // 2, options)
             except DataError as error:
                 failed[image_id] = str(error)
                 continue
-            info = {self.key: round(score, 6), f"{self.key}_weights": stamp}
+            info = {self.key: round(score, 6), f"{self.key}_weights": made}
             datastore.update_image_info(image_id, info)
             executed += 1
         return {"executed": executed, "failed": failed}
@@ -158,6 +168,8 @@ class DropoutScoring(_Scoring):
 class DisagreementScoring(_Scoring):
     """1 - Dice between the network's mask and what contour refinement makes of it."""
 
+    of_mask = True
+
     def __init__(self, task: CASRInferTask) -> None:
         super().__init__("Disagreement of network and refinement", "casr_disagreement", task)
 
@@ -168,6 +180,8 @@ class DisagreementScoring(_Scoring):
 
 class QualityScoring(_Scoring):
     """1 - the Dice coefficient that the calibrated probabilities promise the refined mask; 1 where that is empty."""
+
+    of_mask = True
 
     def __init__(self, task: CASRInferTask) -> None:
         super().__init__("Dice coefficient that is missing from 1, as the probabilities promise", "casr_quality", task)

@@ -137,7 +137,7 @@ class CASRTrainTask(BundleTrainTask):
         resumed = self._prepare_run()
         super().__call__({**request, "device": device, "multi_gpu": False, "tracking": "None"}, datastore)
         weights = self.state.run / "model.pt"
-        task = CASRInferTask(str(self.bundle_path), self.task.conf, weights)
+        task = self.task.of(weights)
         after = self._dice(task, held, device)
         published = after >= before
         record = {

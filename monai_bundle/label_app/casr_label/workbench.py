@@ -100,7 +100,7 @@ class Workbench:
         return Place(image, True, path, self._computed / folder_name(image))
 
     def listed(self) -> list[dict[str, Any]]:
-        """All images: ``id``, ``title``, ``state``, ``final`` (a final label is stored), ``score`` (None: none yet),
+        """All images: ``id``, ``title``, ``state``, ``final`` (a final label is stored), ``scores`` (by method),
         ``frames`` (None: not known yet)."""
         store, end = self.app.datastore(), time.monotonic() + HEADER_SECONDS
         finished, drafted = set(store.get_labeled_images()), self.drafts.images()
