@@ -18,7 +18,7 @@ KILLS = 4
 """Of a whole server, which takes seconds to start."""
 
 
-def test_a_hundred_requests_of_four_clients(start: Callable[..., Server], studies: Path) -> None:
+def test_two_hundred_requests_of_four_clients(start: Callable[..., Server], studies: Path) -> None:
     server = start(studies)
     for number in range(4):
         assert server.infer(f"frame{number}").status == 200
@@ -26,7 +26,7 @@ def test_a_hundred_requests_of_four_clients(start: Callable[..., Server], studie
     before, failed = server.memory, []
 
     def client(number: int) -> None:
-        for turn in range(25):
+        for turn in range(50):
             answer = server.infer(
                 f"frame{(number + turn) % 4}", "image" if turn % 2 else "json", result_extension=".png"
             )

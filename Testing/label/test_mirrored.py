@@ -113,7 +113,7 @@ def test_scores_of_one_pass_are_made_anew(mirrored: Server, start: Callable[...,
     """Those of masks; what a server in one pass has scored is no score of this one, but for cines."""
     studies = Path(mirrored.studies)
     plain = start(studies, "--state", str(tmp_path / "state"))
-    for method, again in (("disagreement", 3), ("tta", 0)):
+    for method, again in (("disagreement", 3), ("quality", 3), ("tta", 0)):
         done = [server.post(f"/scoring/{method}?run_sync=true").json for server in (mirrored, plain, mirrored)]
         assert [one["executed"] for one in done[1:]] == [again, again], (method, done)
 

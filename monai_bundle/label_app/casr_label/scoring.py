@@ -15,6 +15,7 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from casr_net.errors import DataError
 from casr_net.evaluation.metrics import dice
 from casr_net.files.images import read_angiogram
+from casr_net.inference.mirrored import FLIPS
 from casr_net.uncertainty.entropy import entropy_map, entropy_score
 from casr_net.uncertainty.quality import soft_dice_confidence
 
@@ -22,13 +23,9 @@ from .inference import CASRInferTask, FrameResult
 from .requests import checked_request
 from .state import Embeddings
 
-__all__ = ["FLIPS", "DisagreementScoring", "DropoutScoring", "QualityScoring", "TTAScoring", "mirrored_mean"]
+__all__ = ["DisagreementScoring", "DropoutScoring", "QualityScoring", "TTAScoring", "mirrored_mean"]
 
 logger = logging.getLogger(__name__)
-
-FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
-"""Axes of (channel, X, Y) that test-time augmentation mirrors."""
-
 
 class _Scoring(ScoringMethod):
     """Scores what has no final label and no score by the weights that are used; of a cine its middle frame.
