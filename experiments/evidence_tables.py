@@ -69,12 +69,12 @@ networks at this budget."""
 RIDGE = "Sato and Frangi filters: table of the README."
 BENCHMARKED = {"arcade-benchmark": "densenet121, from models/compact.pt"}
 BENCHMARK = """\
-ARCADE labels the segments of its own scheme, not every vessel; a network that finds the others loses by it. The paper's
-network in the box (`models/compact.pt`: own sets, and ARCADE's train split by self-training; val is in no training) went
-on with the labels of the train split as they are: 3,200 crops of 384 pixels and 1,200 frames of 512, a processor's
-budget. Published for the **test** split, which is kept back here, Dice and clDice in percent: U-Net from random weights
-71.4 and 70.7, U-Net++ with an ImageNet EfficientNet-b3 77.3 and 80.1, VasoMIM (arXiv 2602.11536), trained before on
-angiograms without labels, 80.3 and 82.1 (all three as others report them)."""
+ARCADE labels the segments of its own scheme, not every vessel; a network that finds the others loses by it. The
+paper's network in the box (`models/compact.pt`: own sets, and ARCADE's train split by self-training; val is in no
+training) went on with the labels of the train split as they are: 3,200 crops of 384 pixels and 1,200 frames of 512, a
+processor's budget. Published for the **test** split, which is kept back here, Dice and clDice in percent: U-Net from
+random weights 71.4 and 70.7, U-Net++ with an ImageNet EfficientNet-b3 77.3 and 80.1, VasoMIM (arXiv 2602.11536),
+trained before on angiograms without labels, 80.3 and 82.1 (all three as others report them)."""
 CROSSED = """\
 Share of the stenoses of ARCADE's val split that the mask crosses: one connected component of the mask, inside the
 polygon dilated by 8 pixels, joins both ends (the outer quarters along its long axis)."""

@@ -44,7 +44,7 @@ def main() -> None:
                 rows[item.dataset, threshold].append([float(found[name]) for name in METRICS])
     results: dict[str, Any] = {}
     for (dataset, threshold), values in sorted(rows.items()):
-        means = dict(zip(METRICS, np.round(np.mean(values, axis=0), 4).tolist(), strict=True))
+        means = {name: round(float(np.mean([row[i] for row in values])), 4) for i, name in enumerate(METRICS)}
         results.setdefault(dataset, {"images": len(values)})[str(threshold)] = means
     record = {
         "what": "masks of the mean over mirror images at several thresholds, refined; native size, means of the images",

@@ -27,6 +27,7 @@ __all__ = ["DisagreementScoring", "DropoutScoring", "QualityScoring", "TTAScorin
 
 logger = logging.getLogger(__name__)
 
+
 class _Scoring(ScoringMethod):
     """Scores what has no final label and no score by the weights that are used; of a cine its middle frame.
 
